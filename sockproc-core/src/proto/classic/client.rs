@@ -1,0 +1,278 @@
+//! What a classic client may say when, and what the server's bytes mean.
+
+use std::mem;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{MAX_COMMAND_LEN, MAX_REPLY_LINE_LEN};
+use crate::proto::error::excerpt;
+use crate::proto::line::{LineReader, TooLong};
+use crate::proto::{ClientEvent, ProtocolError, Request, Stream, WaitStatus};
+
+/// The client's side of one classic exchange: calls give bytes to send, received bytes give events.
+///
+/// ```
+/// use sockproc_core::proto::{ClientEvent, Request, Stream, WaitStatus, classic::ClientSession};
+///
+/// let mut session = ClientSession::new();
+/// let request = Request { command: "tr a-z A-Z".into(), stdin_len: 2 };
+/// assert_eq!(session.send_run(&request)?, "tr a-z A-Z\r\n2\r\n");
+/// assert_eq!(session.send_stdin("hi".into())?, "hi");
+///
+/// session.receive_data(b"status:0\r\n2\r\nHI0\r\n");
+/// let stream = Stream::Stdout;
+/// assert_eq!(session.next_event()?, Some(ClientEvent::Announced { stream, len: 2 }));
+/// assert_eq!(session.next_event()?, Some(ClientEvent::Data { stream, data: "HI".into() }));
+/// let stream = Stream::Stderr;
+/// assert_eq!(session.next_event()?, Some(ClientEvent::Announced { stream, len: 0 }));
+/// assert_eq!(session.next_event()?, Some(ClientEvent::Exited(WaitStatus::from_code(0))));
+/// # Ok::<(), sockproc_core::proto::ProtocolError>(())
+/// ```
+#[derive(Debug)]
+pub struct ClientSession {
+    state: State,
+    /// Announced bytes of stdin that have not been sent.
+    stdin_left: u64,
+    status: WaitStatus,
+    lines: LineReader,
+    buf: BytesMut,
+    eof: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing has been sent.
+    Idle,
+    StatusLine,
+    LengthLine(Stream),
+    Body(Stream, u64),
+    /// Everything has come; only [`ClientEvent::Exited`] is left to give.
+    Complete,
+    Over,
+}
+
+impl Default for ClientSession {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ClientSession {
+    /// A session on a fresh connection.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: State::Idle,
+            stdin_left: 0,
+            status: WaitStatus::from_raw(-1),
+            lines: LineReader::default(),
+            buf: BytesMut::new(),
+            eof: false,
+        }
+    }
+
+    /// The bytes that ask for `request`; its stdin follows by [`send_stdin`](Self::send_stdin).
+    ///
+    /// # Errors
+    /// All of them ours, and nothing is to be sent: a command with CRLF or NUL in it or of more
+    /// than [`MAX_COMMAND_LEN`] bytes, or a second request on this session.
+    pub fn send_run(&mut self, request: &Request) -> Result<Bytes, ProtocolError> {
+        if self.state != State::Idle {
+            return Err(ProtocolError::WrongState {
+                call: "a second request",
+            });
+        }
+        check_command(&request.command)?;
+        self.state = State::StatusLine;
+        self.stdin_left = request.stdin_len;
+        let count = request.stdin_len.to_string();
+        let mut head = BytesMut::with_capacity(request.command.len() + count.len() + 4);
+        for part in [&request.command[..], b"\r\n", count.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+        Ok(head.freeze())
+    }
+
+    /// The bytes that carry the next part of the announced stdin.
+    ///
+    /// # Errors
+    /// Ours: more than was announced.
+    pub fn send_stdin(&mut self, data: Bytes) -> Result<Bytes, ProtocolError> {
+        let sent = data.len() as u64;
+        let Some(left) = self.stdin_left.checked_sub(sent) else {
+            return Err(ProtocolError::StdinLength {
+                announced: self.stdin_left,
+                sent,
+            });
+        };
+        self.stdin_left = left;
+        Ok(data)
+    }
+
+    /// Takes in bytes from the server; ask for [`next_event`](Self::next_event) until there is none.
+    pub fn receive_data(&mut self, data: &[u8]) {
+        self.buf.extend_from_slice(data);
+    }
+
+    /// Takes in end of file from the server.
+    pub fn receive_eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// Counts `len` bytes that the driver put where [`payload`](Self::payload) said they belong,
+    /// past [`receive_data`](Self::receive_data).
+    ///
+    /// # Errors
+    /// Ours: more than `payload` allows.
+    pub fn receive_payload(&mut self, len: u64) -> Result<(), ProtocolError> {
+        match self.payload() {
+            Some((stream, left)) if len <= left => {
+                self.state = after_body(stream, left - len);
+                Ok(())
+            }
+            _ => Err(ProtocolError::WrongState {
+                call: "receive_payload",
+            }),
+        }
+    }
+
+    /// What the bytes so far mean; `None` when more are needed or the run is over.
+    ///
+    /// # Errors
+    /// The peer's: an answer that no sockproc server gives, or one that ends too early.
+    pub fn next_event(&mut self) -> Result<Option<ClientEvent>, ProtocolError> {
+        loop {
+            match self.state {
+                State::Idle | State::Over => return Ok(None),
+                State::Complete => {
+                    self.state = State::Over;
+                    return Ok(Some(ClientEvent::Exited(self.status)));
+                }
+                State::StatusLine => {
+                    let Some(line) = self.next_line("status:<number>")? else {
+                        return Ok(None);
+                    };
+                    self.status = parse_status(&line)?;
+                    self.state = State::LengthLine(Stream::Stdout);
+                }
+                State::LengthLine(stream) => {
+                    let Some(line) = self.next_line("a length")? else {
+                        return Ok(None);
+                    };
+                    let len = parse_length(&line)?;
+                    self.state = after_body(stream, len);
+                    return Ok(Some(ClientEvent::Announced { stream, len }));
+                }
+                State::Body(stream, left) => {
+                    if self.buf.is_empty() {
+                        return self.nothing_more();
+                    }
+                    let here = usize::try_from(left)
+                        .unwrap_or(usize::MAX)
+                        .min(self.buf.len());
+                    let data = self.buf.split_to(here).freeze();
+                    self.state = after_body(stream, left - here as u64);
+                    return Ok(Some(ClientEvent::Data { stream, data }));
+                }
+            }
+        }
+    }
+
+    /// The stream to which the next bytes on the wire belong and how many of them at most, while
+    /// the driver may read them straight to where they are wanted: see
+    /// [`receive_payload`](Self::receive_payload).
+    #[must_use]
+    pub fn payload(&self) -> Option<(Stream, u64)> {
+        match self.state {
+            State::Body(stream, left) if self.buf.is_empty() => Some((stream, left)),
+            _ => None,
+        }
+    }
+
+    /// Whether the whole answer has come and [`ClientEvent::Exited`] was given.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    fn next_line(&mut self, expected: &'static str) -> Result<Option<Bytes>, ProtocolError> {
+        match self.lines.next_line(&mut self.buf, MAX_REPLY_LINE_LEN) {
+            Ok(Some(line)) => Ok(Some(line)),
+            Ok(None) => {
+                if expected.starts_with("status") && !begins_like_status(&self.buf) {
+                    return Err(unexpected(expected, &self.buf));
+                }
+                self.nothing_more()
+            }
+            Err(TooLong) => Err(unexpected(expected, &mem::take(&mut self.buf))),
+        }
+    }
+
+    /// No event can be made of what has come: wait, unless nothing more will come.
+    fn nothing_more<T>(&self) -> Result<Option<T>, ProtocolError> {
+        if self.eof {
+            Err(ProtocolError::Truncated)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+const STATUS: &[u8] = b"status:";
+
+fn begins_like_status(buf: &[u8]) -> bool {
+    let common = buf.len().min(STATUS.len());
+    buf[..common] == STATUS[..common]
+}
+
+fn check_command(command: &[u8]) -> Result<(), ProtocolError> {
+    if command.len() > MAX_COMMAND_LEN {
+        return Err(ProtocolError::CommandTooLong {
+            limit: MAX_COMMAND_LEN,
+        });
+    }
+    if let Some(offset) = command.iter().position(|&b| b == 0) {
+        return Err(ProtocolError::NulInCommand { offset });
+    }
+    // A CR at the very end would join the line's own end: `x\r` is sent as `x\r\r\n`, which is fine.
+    if let Some(offset) = command.windows(2).position(|pair| pair == b"\r\n") {
+        return Err(ProtocolError::CrLfInCommand { offset });
+    }
+    Ok(())
+}
+
+fn after_body(stream: Stream, left: u64) -> State {
+    match (stream, left) {
+        (_, 1..) => State::Body(stream, left),
+        (Stream::Stdout, 0) => State::LengthLine(Stream::Stderr),
+        (Stream::Stderr, 0) => State::Complete,
+    }
+}
+
+fn parse_status(line: &[u8]) -> Result<WaitStatus, ProtocolError> {
+    line.strip_prefix(STATUS)
+        .and_then(number)
+        .map(WaitStatus::from_raw)
+        .ok_or_else(|| unexpected("status:<number>", line))
+}
+
+fn parse_length(line: &[u8]) -> Result<u64, ProtocolError> {
+    number::<u64>(line).ok_or_else(|| unexpected("a length", line))
+}
+
+/// A number as the server prints it: no blanks, no plus sign.
+fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
+    let text = std::str::from_utf8(digits).ok()?;
+    if text.starts_with('+') {
+        None
+    } else {
+        text.parse().ok()
+    }
+}
+
+fn unexpected(expected: &'static str, got: &[u8]) -> ProtocolError {
+    ProtocolError::Unexpected {
+        expected,
+        got: excerpt(got),
+    }
+}

@@ -1,0 +1,236 @@
+//! What a classic server hears, and how it answers.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{MAX_COMMAND_LEN, MAX_COUNT_LINE_LEN, count};
+use crate::proto::error::excerpt;
+use crate::proto::line::{LineReader, TooLong};
+use crate::proto::{ProtocolError, Refusal, Request, ServerEvent, WaitStatus};
+
+/// The server's side of one classic exchange.
+///
+/// ```
+/// use sockproc_core::proto::{ServerEvent, Request, WaitStatus, classic::ServerSession};
+///
+/// let mut session = ServerSession::new();
+/// session.receive_data(b"cat\r\n2\r\nhi and what nobody asked for");
+/// let request = Request { command: "cat".into(), stdin_len: 2 };
+/// assert_eq!(session.next_event()?, Some(ServerEvent::Run(request)));
+/// assert_eq!(session.next_event()?, Some(ServerEvent::Stdin("hi".into())));
+/// assert_eq!(session.next_event()?, Some(ServerEvent::StdinEnd));
+/// assert_eq!(session.next_event()?, None);
+///
+/// assert_eq!(session.send_exited(WaitStatus::from_code(0), 2), "status:0\r\n2\r\n");
+/// assert_eq!(session.send_stderr_len(0), "0\r\n");
+/// # Ok::<(), sockproc_core::proto::ProtocolError>(())
+/// ```
+#[derive(Debug)]
+pub struct ServerSession {
+    state: State,
+    refuse_http: bool,
+    /// Bytes of the first line that are known to hold no NUL.
+    checked: usize,
+    lines: LineReader,
+    buf: BytesMut,
+    eof: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    CommandLine,
+    CountLine(Bytes),
+    Stdin(u64),
+    /// The request is whole; whatever else comes is ignored.
+    Whole,
+}
+
+impl Default for ServerSession {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ServerSession {
+    /// A session on a fresh connection.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: State::CommandLine,
+            refuse_http: false,
+            checked: 0,
+            lines: LineReader::default(),
+            buf: BytesMut::new(),
+            eof: false,
+        }
+    }
+
+    /// Takes a first line that ends in ` HTTP/<digit>.<digit>` for an error, not for a command: a web
+    /// page can make a browser connect to a loopback port.
+    #[must_use]
+    pub fn refuse_http(mut self) -> Self {
+        self.refuse_http = true;
+        self
+    }
+
+    /// Takes in bytes from the client; ask for [`next_event`](Self::next_event) until there is none.
+    pub fn receive_data(&mut self, data: &[u8]) {
+        if self.state != State::Whole {
+            self.buf.extend_from_slice(data);
+        }
+    }
+
+    /// Takes in that the client has half-closed. Not to be called when the client is gone
+    /// altogether: half a request of nobody is not to be run.
+    pub fn receive_eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// Counts `len` bytes of stdin that the driver moved itself; see [`stdin_left`](Self::stdin_left).
+    ///
+    /// # Errors
+    /// Ours: more than `stdin_left` allows.
+    pub fn receive_stdin(&mut self, len: u64) -> Result<(), ProtocolError> {
+        match self.state {
+            State::Stdin(left) if self.buf.is_empty() && len <= left => {
+                self.state = State::Stdin(left - len);
+                Ok(())
+            }
+            _ => Err(ProtocolError::WrongState {
+                call: "receive_stdin",
+            }),
+        }
+    }
+
+    /// What the bytes so far mean; `None` when more are needed or the request is whole.
+    ///
+    /// # Errors
+    /// The peer's: a command or a count that cannot be run; nothing of it is to be run.
+    pub fn next_event(&mut self) -> Result<Option<ServerEvent>, ProtocolError> {
+        loop {
+            match &mut self.state {
+                State::CommandLine => {
+                    let Some(command) = self.command_line()? else {
+                        return Ok(None);
+                    };
+                    self.state = State::CountLine(command);
+                }
+                State::CountLine(command) => {
+                    let command = command.clone();
+                    let Some(stdin_len) = self.count_line()? else {
+                        return Ok(None);
+                    };
+                    self.state = State::Stdin(stdin_len);
+                    return Ok(Some(ServerEvent::Run(Request { command, stdin_len })));
+                }
+                State::Stdin(left) => {
+                    if *left > 0 && !self.buf.is_empty() {
+                        let here = usize::try_from(*left)
+                            .unwrap_or(usize::MAX)
+                            .min(self.buf.len());
+                        *left -= here as u64;
+                        return Ok(Some(ServerEvent::Stdin(self.buf.split_to(here).freeze())));
+                    }
+                    if *left > 0 && !self.eof {
+                        return Ok(None);
+                    }
+                    self.state = State::Whole;
+                    self.buf = BytesMut::new();
+                    return Ok(Some(ServerEvent::StdinEnd));
+                }
+                State::Whole => return Ok(None),
+            }
+        }
+    }
+
+    /// Bytes of stdin that are still to come, while the driver may move them from the transport to
+    /// the command itself: see [`receive_stdin`](Self::receive_stdin).
+    #[must_use]
+    pub fn stdin_left(&self) -> u64 {
+        match self.state {
+            State::Stdin(left) if self.buf.is_empty() => left,
+            _ => 0,
+        }
+    }
+
+    /// The beginning of the reply: the command's wait status, and how many bytes of stdout follow.
+    #[must_use]
+    pub fn send_exited(&self, status: WaitStatus, stdout_len: u64) -> Bytes {
+        format!("status:{}\r\n{stdout_len}\r\n", status.raw()).into()
+    }
+
+    /// What stands between stdout and stderr: how many bytes of stderr follow.
+    #[must_use]
+    pub fn send_stderr_len(&self, stderr_len: u64) -> Bytes {
+        format!("{stderr_len}\r\n").into()
+    }
+
+    /// The whole reply to a request that was not run.
+    #[must_use]
+    pub fn send_refused(&self, refusal: &Refusal) -> Bytes {
+        let note = note(&refusal.message);
+        let status = refusal.kind.wait_status().raw();
+        format!("status:{status}\r\n0\r\n{}\r\n{note}", note.len()).into()
+    }
+
+    fn command_line(&mut self) -> Result<Option<Bytes>, ProtocolError> {
+        let line = match self.lines.next_line(&mut self.buf, MAX_COMMAND_LEN) {
+            Ok(line) => line,
+            Err(TooLong) => {
+                return Err(ProtocolError::CommandTooLong {
+                    limit: MAX_COMMAND_LEN,
+                });
+            }
+        };
+        let line = match line {
+            Some(line) => line,
+            None if self.eof => self.buf.split().freeze(),
+            None => {
+                // A NUL is refused as soon as it is seen: a TLS client would never send a line.
+                refuse_nul(&self.buf, self.checked)?;
+                self.checked = self.buf.len();
+                return Ok(None);
+            }
+        };
+        refuse_nul(&line, self.checked.min(line.len()))?;
+        if self.refuse_http && is_http_request(&line) {
+            return Err(ProtocolError::HttpRequest {
+                line: excerpt(&line),
+            });
+        }
+        Ok(Some(line))
+    }
+
+    fn count_line(&mut self) -> Result<Option<u64>, ProtocolError> {
+        match self.lines.next_line(&mut self.buf, MAX_COUNT_LINE_LEN) {
+            Ok(Some(line)) => count::parse(&line).map(Some),
+            Ok(None) if self.eof => count::parse(&self.buf.split()).map(Some),
+            Ok(None) => Ok(None),
+            Err(TooLong) => Err(ProtocolError::LineTooLong {
+                limit: MAX_COUNT_LINE_LEN,
+            }),
+        }
+    }
+}
+
+/// A line in which the server itself speaks on a command's stderr.
+#[must_use]
+pub fn note(message: &str) -> String {
+    format!("sockproc: {message}\n")
+}
+
+fn refuse_nul(line: &[u8], from: usize) -> Result<(), ProtocolError> {
+    match line[from..].iter().position(|&b| b == 0) {
+        Some(found) => Err(ProtocolError::NulInCommand {
+            offset: from + found,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn is_http_request(line: &[u8]) -> bool {
+    matches!(
+        line,
+        [.., b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit()
+    )
+}

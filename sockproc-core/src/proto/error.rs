@@ -1,0 +1,93 @@
+//! What can be wrong with a conversation, and whose fault it is.
+
+/// A rule of the protocol was broken, by us ([`Local`](Self::is_local)) or by the peer.
+///
+/// A session that has returned an error is over: close its transport.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// Ours: the classic protocol ends a command at its first CRLF, so it cannot carry one.
+    #[error("command holds CRLF at byte {offset}, which ends a classic command")]
+    CrLfInCommand {
+        /// Where in the command, counted from 0.
+        offset: usize,
+    },
+    /// Ours or the peer's: no program can be given an argument with a NUL in it.
+    #[error("command holds a NUL at byte {offset}")]
+    NulInCommand {
+        /// Where in the command, counted from 0.
+        offset: usize,
+    },
+    /// Ours or the peer's: the kernel takes no single argument this long.
+    #[error("command is longer than {limit} bytes")]
+    CommandTooLong {
+        /// The longest command that can be run, in bytes.
+        limit: usize,
+    },
+    /// Ours: more stdin was sent than the request announced, or less.
+    #[error("request announced {announced} bytes of stdin, {sent} were sent")]
+    StdinLength {
+        /// Bytes announced.
+        announced: u64,
+        /// Bytes sent.
+        sent: u64,
+    },
+    /// Ours: a call that this state of the session does not allow.
+    #[error("{call} is not allowed here")]
+    WrongState {
+        /// The call.
+        call: &'static str,
+    },
+    /// The peer's: a stdin length that no machine can hold.
+    #[error("stdin length {text} is too large")]
+    StdinTooLong {
+        /// The length as it was sent.
+        text: String,
+    },
+    /// The peer's: a line that ought to hold a number goes on and on.
+    #[error("line is longer than {limit} bytes")]
+    LineTooLong {
+        /// The most that a line may hold, in bytes.
+        limit: usize,
+    },
+    /// The peer's: a web browser or a proxy talks to a TCP port.
+    #[error("an HTTP request is no command: {line:?}")]
+    HttpRequest {
+        /// The beginning of the request line.
+        line: String,
+    },
+    /// The peer's: the answer is not that of a sockproc server.
+    #[error("not a sockproc server: expected {expected}, got {got:?}")]
+    Unexpected {
+        /// What ought to have come.
+        expected: &'static str,
+        /// The beginning of what came.
+        got: String,
+    },
+    /// The peer's: end of file in the middle of an answer.
+    #[error("connection ended before the answer was complete")]
+    Truncated,
+}
+
+impl ProtocolError {
+    /// Whether the caller of this session made the mistake; otherwise the peer did.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(
+            self,
+            Self::CrLfInCommand { .. } | Self::StdinLength { .. } | Self::WrongState { .. }
+        )
+    }
+}
+
+/// The beginning of `bytes`, short enough for an error message or a log line.
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
+    const LONGEST: usize = 80;
+    let shown = &bytes[..bytes.len().min(LONGEST)];
+    let text = shown.escape_ascii().to_string();
+    if bytes.len() > LONGEST {
+        text + "…"
+    } else {
+        text
+    }
+}

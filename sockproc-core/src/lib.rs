@@ -1,6 +1,14 @@
 //! Run commands for programs that must not block or fork.
 
 pub mod address;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "server")]
+mod process;
 pub mod proto;
+#[cfg(any(feature = "server", feature = "client"))]
+mod reactor;
+#[cfg(feature = "server")]
+pub mod server;
 
 pub use address::{Address, AddressError};

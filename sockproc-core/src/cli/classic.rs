@@ -1,0 +1,103 @@
+//! `sockproc <unix-socket-path>|<tcp-port> [pidfile] [--foreground]`, as the C daemon reads it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::pidfile::Pidfile;
+use super::serving::{self, Ended};
+use super::{daemon, fail};
+use crate::server::{Config, Listener, SocketOptions};
+use crate::{Address, AddressError};
+
+const FOREGROUND: &str = "--foreground";
+
+/// What was typed, understood.
+struct Arguments {
+    address: Address,
+    pidfile: Option<PathBuf>,
+    start: Start,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Foreground,
+    /// The launcher of a daemon.
+    Daemon,
+    /// The daemon, started by its launcher.
+    Daemonized,
+}
+
+pub(super) fn main(program: &[OsString], args: &[OsString]) -> i32 {
+    let arguments = match parse(args) {
+        Ok(arguments) => arguments,
+        Err(error) => return fail(&error, error.errno()),
+    };
+    match arguments.start {
+        Start::Daemon => launch(program, &arguments),
+        start => serve(&arguments, start),
+    }
+}
+
+fn parse(args: &[OsString]) -> Result<Arguments, AddressError> {
+    let has = |flag: &str| args[1..].iter().any(|arg| arg == flag);
+    let start = match (has(daemon::FLAG), has(FOREGROUND)) {
+        (true, _) => Start::Daemonized,
+        (_, true) => Start::Foreground,
+        _ => Start::Daemon,
+    };
+    // The second argument, or the third if the second is the flag.
+    let is_flag = |arg: &OsString| arg == FOREGROUND || arg == daemon::FLAG;
+    let pidfile = match &args[1..] {
+        [flag, pidfile, ..] if is_flag(flag) => Some(pidfile),
+        [pidfile, ..] if !is_flag(pidfile) => Some(pidfile),
+        _ => None,
+    };
+    Ok(Arguments {
+        address: Address::parse_classic(&args[0])?,
+        pidfile: pidfile.map(PathBuf::from),
+        start,
+    })
+}
+
+/// Starts the daemon and reports how that went; paths mean what they mean here.
+fn launch(program: &[OsString], arguments: &Arguments) -> i32 {
+    let address = match arguments.address.clone().absolute() {
+        Ok(address) => address,
+        Err(error) => return fail(&error, error.errno()),
+    };
+    let mut args = vec![match &address {
+        Address::Unix(path) => path.clone().into_os_string(),
+        Address::Tcp(tcp) => tcp.port().to_string().into(),
+    }];
+    if let Some(pidfile) = &arguments.pidfile {
+        args.push(
+            std::path::absolute(pidfile)
+                .unwrap_or_else(|_| pidfile.clone())
+                .into(),
+        );
+    }
+    daemon::launch(program, &args)
+}
+
+fn serve(arguments: &Arguments, start: Start) -> i32 {
+    serving::log_to_stderr(serving::level_from_environment());
+    if start == Start::Daemonized {
+        daemon::detach();
+    }
+    let listener = match Listener::bind(&arguments.address, &SocketOptions::default()) {
+        Ok(listener) => listener,
+        Err(error) => return fail(&error, error.errno()),
+    };
+    let ready = |pidfile: Option<&Path>| {
+        let pidfile = pidfile.map(Pidfile::write);
+        if start == Start::Daemonized {
+            daemon::tell_ready();
+        }
+        pidfile
+    };
+    let pidfile = arguments.pidfile.as_deref();
+    match serving::serve(vec![listener], Config::default(), || ready(pidfile)) {
+        Ok(Ended { signal }) => serving::die_by(signal),
+        Err(error) => fail(&error, error.raw_os_error().unwrap_or(1)),
+    }
+}

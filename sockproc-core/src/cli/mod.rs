@@ -1,0 +1,75 @@
+//! The `sockproc` command line: what was typed → what is done.
+//!
+//! A first word that is no subcommand is an address: the command line of the C daemon.
+
+mod classic;
+mod daemon;
+mod pidfile;
+mod serve;
+mod serving;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+/// `EX_USAGE`-like: what the C daemon and clap exit with on a wrong command line.
+const USAGE_EXIT_CODE: i32 = 2;
+
+/// What the C daemon printed, and the way to all the rest.
+const USAGE: &str = "\
+Usage: sockproc (<unix-socket-path>|<tcp-port>) [pidfile] [--foreground]
+       sockproc <COMMAND> [OPTIONS]    (sockproc --help lists the commands)
+";
+
+/// Runs commands for programs that must not block or fork.
+#[derive(Parser)]
+#[command(
+    name = "sockproc",
+    bin_name = "sockproc",
+    version,
+    disable_help_subcommand = true,
+    override_usage = "sockproc (<unix-socket-path>|<tcp-port>) [pidfile] [--foreground]\n       sockproc <COMMAND> [OPTIONS]",
+    after_help = "Without a command, sockproc serves the given address as a daemon, or in the \
+                  foreground if told so."
+)]
+enum Cli {
+    Serve(serve::Arguments),
+}
+
+/// Runs the command line `args`, without the program's own name, and gives its exit code.
+///
+/// `program` starts this program again: the path of the binary, or an interpreter and what it needs.
+/// Blocks for as long as the server runs; the classic command line ends by the signal that stopped it
+/// and does not return then.
+#[must_use]
+pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
+    let Some(first) = args.first() else {
+        print!("{USAGE}");
+        return USAGE_EXIT_CODE;
+    };
+    let is_ours = match first.to_str() {
+        Some("-h" | "--help" | "-V" | "--version" | "serve") => true,
+        Some(text) if text.starts_with('-') => {
+            print!("{USAGE}");
+            return USAGE_EXIT_CODE;
+        }
+        _ => false,
+    };
+    if !is_ours {
+        return classic::main(program, &args);
+    }
+    match Cli::try_parse_from([OsString::from("sockproc")].into_iter().chain(args)) {
+        Ok(Cli::Serve(arguments)) => serve::main(arguments),
+        Err(error) => {
+            // Help and version go to stdout, errors to stderr.
+            let _ = error.print();
+            error.exit_code()
+        }
+    }
+}
+
+/// Tells an error on stderr, and gives `code` to exit with.
+fn fail(error: impl std::fmt::Display, code: i32) -> i32 {
+    eprintln!("sockproc: {error}");
+    code
+}

@@ -1,0 +1,111 @@
+//! What every way to serve has in common: a runtime, the log, and the signals that end it.
+
+use std::io;
+use std::str::FromStr;
+
+use rustix::process::getpid;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+use super::pidfile::Pidfile;
+use crate::server::{Config, Listener, Server};
+
+/// The log level where no option tells it.
+const LOG_VARIABLE: &str = "SOCKPROC_LOG";
+
+/// Why serving ended.
+pub(super) struct Ended {
+    /// The signal that stopped it.
+    pub(super) signal: i32,
+}
+
+/// Serves `listeners` until SIGTERM or SIGINT, then drains; a second such signal, or the end of the
+/// drain timeout, ends the commands that still run. `ready` is called when all is in place; its
+/// pidfile goes at the first signal.
+pub(super) fn serve(
+    listeners: Vec<Listener>,
+    config: Config,
+    ready: impl FnOnce() -> Option<Pidfile>,
+) -> io::Result<Ended> {
+    // Shown by ps, and what start-stop-daemon --name looks for, also when an interpreter runs us.
+    let _ = rustix::thread::set_name(c"sockproc");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let server = Server::new(config)?;
+        let pidfile = ready();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let stop = async {
+            let first = signals.next().await;
+            drop(pidfile);
+            let _ = tell.send(signals);
+            first
+        };
+        let mut first = SignalKind::terminate().as_raw_value();
+        let stop_now = async {
+            if let Ok(mut signals) = told.await {
+                signals.next().await;
+            }
+        };
+        server
+            .run(listeners, async { first = stop.await }, stop_now)
+            .await?;
+        Ok(Ended { signal: first })
+    });
+    // Threads that hang in the kernel must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Ends this process as `signal` would have ended it; PID 1, which no signal ends, by exit code.
+pub(super) fn die_by(signal: i32) -> i32 {
+    if !getpid().is_init() {
+        // Returns only for signals that do not end a process.
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
+    128 + signal
+}
+
+/// Writes the log to stderr, one line an event.
+pub(super) fn log_to_stderr(level: LevelFilter) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(false)
+        .finish();
+    // Fails when a host of this library has set its own before: then that one is used.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// `$SOCKPROC_LOG`, or warnings only.
+pub(super) fn level_from_environment() -> LevelFilter {
+    std::env::var(LOG_VARIABLE)
+        .ok()
+        .and_then(|level| LevelFilter::from_str(&level).ok())
+        .unwrap_or(LevelFilter::WARN)
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        }
+    }
+}

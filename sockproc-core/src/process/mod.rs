@@ -1,0 +1,48 @@
+//! Supervision: one command from spawn to reap. Knows pids and pipes, not sockets.
+
+mod group;
+mod leader;
+pub(crate) mod pump;
+mod spawn;
+
+pub(crate) use group::Group;
+pub(crate) use leader::Leader;
+pub(crate) use spawn::{Spawner, close_inherited_fds, reset_sigchld};
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::reactor::watch;
+
+/// Our end of a pipe whose other end a command holds.
+pub(crate) type Pipe = AsyncFd<OwnedFd>;
+
+/// A running command: its leader, and our ends of its three pipes.
+pub(crate) struct Process {
+    pub(crate) leader: Leader,
+    pub(crate) stdin: Pipe,
+    pub(crate) stdout: Pipe,
+    pub(crate) stderr: Pipe,
+}
+
+impl Process {
+    /// Starts `/bin/sh -c command` in a process group of its own.
+    ///
+    /// Runs on a thread where blocking is allowed: an exec from a hung mount stops only its own run.
+    pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> io::Result<Self> {
+        let spawner = spawner.clone();
+        let line = spawn::CommandLine::shell(command)?;
+        let started = tokio::task::spawn_blocking(move || spawner.spawn(&line))
+            .await
+            .map_err(io::Error::other)??;
+        Ok(Self {
+            leader: Leader::new(started.pid, started.pidfd)?,
+            stdin: watch(started.stdin, Interest::WRITABLE)?,
+            stdout: watch(started.stdout, Interest::READABLE)?,
+            stderr: watch(started.stderr, Interest::READABLE)?,
+        })
+    }
+}

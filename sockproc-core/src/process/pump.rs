@@ -1,0 +1,100 @@
+//! Bytes between a command's pipes and whatever is at the other end; each stream for itself.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+
+use super::Pipe;
+
+/// Pipes of commands that write much are enlarged to this, so that reader and writer take turns
+/// sixteen times less often than with Linux' 64 KiB.
+const BULK_PIPE_LEN: usize = 1024 * 1024;
+
+/// The kernel's size of a new pipe: who fills it in one go writes much (pipe(7)).
+const PIPE_LEN: usize = 64 * 1024;
+
+/// Where a command's output goes.
+pub(crate) trait Sink {
+    /// A vector with spare capacity; what is read will be appended to it.
+    fn buffer(&mut self) -> &mut Vec<u8>;
+
+    /// Makes room when the buffer is full; may wait, which holds the command up.
+    async fn make_room(&mut self) -> io::Result<()>;
+}
+
+/// Copies `pipe` to `sink` until end of file.
+///
+/// # Errors
+/// The sink's: it takes no more.
+pub(crate) async fn drain(pipe: &Pipe, sink: &mut impl Sink) -> io::Result<()> {
+    let mut enlarged = false;
+    loop {
+        let mut guard = pipe.readable().await?;
+        let room = room(sink.buffer());
+        let len = match guard.try_io(|pipe| Ok(read(pipe, sink.buffer())?)) {
+            Ok(Ok(0)) => return Ok(()),
+            Ok(Ok(len)) => len,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Ok(Err(error)) => return Err(error),
+            Err(_would_block) => continue,
+        };
+        if len < room {
+            // The pipe was emptied, and what comes next is a new edge: no need to be told so by EAGAIN.
+            guard.clear_ready();
+        }
+        if len >= PIPE_LEN && !enlarged {
+            enlarged = true;
+            // Refused when the user's pipes hold too much already: then it stays as it is.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, BULK_PIPE_LEN);
+        }
+        sink.make_room().await?;
+    }
+}
+
+/// Copies to `sink` what is in `pipe` at this moment, however long others keep it open.
+///
+/// # Errors
+/// The sink's: it takes no more.
+pub(crate) async fn drain_now(pipe: &Pipe, sink: &mut impl Sink) -> io::Result<()> {
+    let mut left = BULK_PIPE_LEN;
+    while left > 0 {
+        match read(pipe, sink.buffer()) {
+            Ok(0) | Err(Errno::AGAIN) => return Ok(()),
+            Ok(len) => left = left.saturating_sub(len),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        sink.make_room().await?;
+    }
+    Ok(())
+}
+
+/// Writes all of `data` to a command's stdin; breaks when nobody reads it any more.
+///
+/// # Errors
+/// None that a command can cause.
+pub(crate) async fn feed(pipe: &Pipe, mut data: &[u8]) -> io::Result<ControlFlow<()>> {
+    while !data.is_empty() {
+        let mut guard = pipe.writable().await?;
+        match guard.try_io(|pipe| Ok(rustix::io::write(pipe, data)?)) {
+            Ok(Ok(len)) => data = &data[len..],
+            Ok(Err(error)) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::BrokenPipe => return Ok(ControlFlow::Break(())),
+                _ => return Err(error),
+            },
+            Err(_would_block) => {}
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn read(pipe: &Pipe, buffer: &mut Vec<u8>) -> rustix::io::Result<usize> {
+    rustix::io::read(pipe, spare_capacity(buffer))
+}
+
+fn room(buffer: &Vec<u8>) -> usize {
+    buffer.capacity() - buffer.len()
+}

@@ -1,0 +1,199 @@
+//! Descriptors are what runs out first: who may open how many, and who has to give way.
+//!
+//! A connection holds one descriptor, a run four more (pidfd and three pipes). One run's worth is set
+//! apart, so that whole requests are answered one by one even when connections hold all the rest.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+/// pidfd, stdin, stdout, stderr.
+const RUN_FDS: u32 = 4;
+
+/// The command's ends of its pipes, open in the server until it is started.
+const SPAWN_FDS: usize = 3;
+
+/// Spill file, the socket's directory while it is locked, and one to look around with.
+const SPARE_FDS: usize = 3;
+
+/// How long a connection must have been idle before it can be closed in favour of another.
+const MIN_IDLE: Duration = Duration::from_millis(500);
+
+/// The server's descriptors.
+pub(crate) struct Budget {
+    fds: Arc<Semaphore>,
+    /// The run that can always be started.
+    last_run: Arc<Semaphore>,
+    /// How many commands may be between pipe(2) and execve(2).
+    spawns: Semaphore,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    next_id: u64,
+    /// By the moment since which they are idle.
+    connections: BTreeMap<(Instant, u64), Arc<Notify>>,
+}
+
+/// A run's descriptors; stdin's goes back as soon as that is closed.
+pub(crate) struct RunPermit {
+    _permit: OwnedSemaphorePermit,
+    stdin: Option<OwnedSemaphorePermit>,
+}
+
+/// A connection that waits for its client, as long as this lives.
+pub(crate) struct IdleGuard<'a> {
+    budget: &'a Budget,
+    key: (Instant, u64),
+    evicted: Arc<Notify>,
+}
+
+impl Budget {
+    /// Divides what `limit` allows, less what is open already.
+    ///
+    /// # Errors
+    /// There is no room for a single run.
+    pub(crate) fn new(limit: u64) -> io::Result<Self> {
+        let limit = usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .min(Semaphore::MAX_PERMITS);
+        let spawns = (limit / 64).clamp(1, 16);
+        let taken = open_fds()? + SPARE_FDS + spawns * SPAWN_FDS + RUN_FDS as usize;
+        match limit.checked_sub(taken) {
+            Some(fds @ 1..) => Ok(Self {
+                fds: Arc::new(Semaphore::new(fds)),
+                last_run: Arc::new(Semaphore::new(1)),
+                spawns: Semaphore::new(spawns),
+                idle: Mutex::default(),
+            }),
+            _ => Err(io::Error::other(format!(
+                "the limit of {limit} open files is too low: {} are needed (ulimit -n)",
+                taken + 1
+            ))),
+        }
+    }
+
+    /// Room for a connection; closes the longest-idle one if there is none.
+    pub(crate) async fn connection(&self) -> OwnedSemaphorePermit {
+        self.acquire(1).await
+    }
+
+    /// Room for a connection, if there is some at once.
+    pub(crate) fn try_connection(&self) -> Option<OwnedSemaphorePermit> {
+        self.fds.clone().try_acquire_owned().ok()
+    }
+
+    /// Room for a run.
+    pub(crate) async fn run(&self) -> RunPermit {
+        tokio::select! {
+            biased;
+            mut permit = self.acquire(RUN_FDS) => {
+                let stdin = permit.split(1);
+                RunPermit { _permit: permit, stdin }
+            }
+            permit = self.last_run.clone().acquire_owned() => {
+                RunPermit { _permit: permit.expect("never closed"), stdin: None }
+            }
+        }
+    }
+
+    /// Room for the descriptors that exist only while a command is being started.
+    pub(crate) async fn spawn(&self) -> SemaphorePermit<'_> {
+        self.spawns.acquire().await.expect("never closed")
+    }
+
+    /// Says that a connection waits for its client from now on.
+    pub(crate) fn idle(&self) -> IdleGuard<'_> {
+        let evicted = Arc::new(Notify::new());
+        let mut idle = self.lock();
+        idle.next_id += 1;
+        let key = (Instant::now(), idle.next_id);
+        idle.connections.insert(key, evicted.clone());
+        IdleGuard {
+            budget: self,
+            key,
+            evicted,
+        }
+    }
+
+    async fn acquire(&self, fds: u32) -> OwnedSemaphorePermit {
+        let mut acquired = pin!(self.fds.clone().acquire_many_owned(fds));
+        tokio::select! {
+            biased;
+            permit = &mut acquired => permit.expect("never closed"),
+            never = self.evict_idle() => never,
+        }
+    }
+
+    /// Closes idle connections one by one, the longest-idle first, until dropped.
+    async fn evict_idle(&self) -> ! {
+        /// Time for an evicted connection to end before another has to.
+        const PAUSE: Duration = Duration::from_millis(5);
+        loop {
+            let wait = {
+                let mut idle = self.lock();
+                match idle.connections.first_entry() {
+                    Some(longest) if longest.key().0.elapsed() >= MIN_IDLE => {
+                        longest.remove().notify_one();
+                        PAUSE
+                    }
+                    Some(longest) => MIN_IDLE.saturating_sub(longest.key().0.elapsed()),
+                    None => MIN_IDLE,
+                }
+            };
+            tokio::time::sleep(wait.max(PAUSE)).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RunPermit {
+    /// The part for stdin: to be dropped when that is closed.
+    pub(crate) fn take_stdin(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.stdin.take()
+    }
+}
+
+impl IdleGuard<'_> {
+    /// Resolves when this connection has to give way.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+}
+
+impl Drop for IdleGuard<'_> {
+    fn drop(&mut self) {
+        self.budget.lock().connections.remove(&self.key);
+    }
+}
+
+/// Raises the soft limit on open files to the hard one; gives the limits as they are now, and as they
+/// were if they differ.
+pub(crate) fn raise_open_files() -> (u64, Option<Rlimit>) {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: before.maximum,
+        maximum: before.maximum,
+    };
+    let limit = |rlimit: &Rlimit| rlimit.current.unwrap_or(u64::MAX);
+    if before.current == before.maximum || setrlimit(Resource::Nofile, raised).is_err() {
+        return (limit(&before), None);
+    }
+    (limit(&getrlimit(Resource::Nofile)), Some(before))
+}
+
+fn open_fds() -> io::Result<usize> {
+    // The directory itself is one of its entries.
+    Ok(std::fs::read_dir("/proc/self/fd")?
+        .count()
+        .saturating_sub(1))
+}

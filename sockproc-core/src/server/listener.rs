@@ -1,0 +1,198 @@
+//! A bound socket: made, taken over and removed without stepping on anybody else's.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::directory::DirectoryLock;
+use super::socket::Transport;
+use crate::Address;
+
+/// As many connections as the kernel lets wait; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Who may connect to a unix socket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// The exact permission bits; without them 0777 less the umask.
+    pub mode: Option<u32>,
+    /// The owner's user id.
+    pub user: Option<u32>,
+    /// The owner's group id.
+    pub group: Option<u32>,
+}
+
+/// A socket that is bound, listening and non-blocking. Dropped, it removes its file, if that is
+/// still its own.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    address: Address,
+    file: Option<SocketFile>,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {reason}")]
+pub struct BindError {
+    /// The address.
+    pub address: Address,
+    reason: String,
+    errno: Errno,
+}
+
+impl BindError {
+    /// The error's number, the exit code of the classic daemon: 17 for a path in use, 98 for a port.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.errno.raw_os_error()
+    }
+}
+
+/// What went wrong, and what to say if the errno's own text would not do.
+type Failure = (Errno, Option<String>);
+
+impl Listener {
+    /// Binds and listens. A socket file that nobody listens on is taken over.
+    ///
+    /// May wait up to 5 s for another server that starts or ends in the same directory.
+    ///
+    /// # Errors
+    /// [`BindError`], which names the address; whatever stood there is untouched.
+    pub fn bind(address: &Address, options: &SocketOptions) -> Result<Self, BindError> {
+        let bound = match address {
+            Address::Unix(path) => bind_unix(path, options).map(|(fd, file)| (fd, Some(file))),
+            Address::Tcp(tcp) => bind_tcp(*tcp)
+                .map(|fd| (fd, None))
+                .map_err(|errno| (errno, None)),
+        };
+        let (fd, file) = bound.map_err(|(errno, text)| BindError {
+            address: address.clone(),
+            reason: text.unwrap_or_else(|| io::Error::from(errno).to_string()),
+            errno,
+        })?;
+        Ok(Self {
+            fd,
+            address: address.clone(),
+            file,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The listening socket, and what removes its name when dropped.
+    pub(crate) fn into_parts(self) -> (OwnedFd, Option<SocketFile>) {
+        (self.fd, self.file)
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        match self.address {
+            Address::Unix(_) => Transport::Unix,
+            Address::Tcp(_) => Transport::Tcp,
+        }
+    }
+}
+
+/// A socket's name in the file system.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode, to tell our file from a successor's.
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Without the lock a successor might bind between the look and the unlink.
+        let _lock = DirectoryLock::around(&self.path);
+        if identity(&self.path) == Ok(self.identity) {
+            let _ = fs::unlink(&self.path);
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let fd = new_socket(AddressFamily::INET)?;
+    net::sockopt::set_socket_reuseaddr(&fd, true)?;
+    net::bind(&fd, &address)?;
+    net::listen(&fd, BACKLOG)?;
+    Ok(fd)
+}
+
+fn bind_unix(path: &Path, options: &SocketOptions) -> Result<(OwnedFd, SocketFile), Failure> {
+    let plain = |errno| (errno, None);
+    let _lock =
+        DirectoryLock::around(path).map_err(|error| (error.errno, Some(error.to_string())))?;
+    make_way(path)?;
+    let fd = new_socket(AddressFamily::UNIX).map_err(plain)?;
+    let name = SocketAddrUnix::new(path).map_err(plain)?;
+    if let Some(mode) = options.mode {
+        // The file is never more open than this, whatever the umask …
+        fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(plain)?;
+    }
+    net::bind(&fd, &name).map_err(plain)?;
+    let file = SocketFile {
+        path: path.to_owned(),
+        identity: identity(path).map_err(plain)?,
+    };
+    if options.user.is_some() || options.group.is_some() {
+        let (user, group) = (
+            options.user.map(Uid::from_raw),
+            options.group.map(Gid::from_raw),
+        );
+        let told = |errno| {
+            (
+                errno,
+                Some(format!(
+                    "cannot change its owner: {}",
+                    io::Error::from(errno)
+                )),
+            )
+        };
+        fs::chownat(CWD, path, user, group, AtFlags::SYMLINK_NOFOLLOW).map_err(told)?;
+    }
+    if let Some(mode) = options.mode {
+        // … and exactly this before anyone can connect.
+        fs::chmod(path, Mode::from_raw_mode(mode)).map_err(plain)?;
+    }
+    net::listen(&fd, BACKLOG).map_err(plain)?;
+    Ok((fd, file))
+}
+
+fn new_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    net::socket_with(family, SocketType::STREAM, flags, None)
+}
+
+/// Removes a socket that nobody listens on; refuses to touch anything else.
+fn make_way(path: &Path) -> Result<(), Failure> {
+    let in_use = |what: &str| Err((Errno::EXIST, Some(what.to_owned())));
+    let file_type = match fs::lstat(path) {
+        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err((errno, None)),
+    };
+    if file_type != FileType::Socket {
+        return in_use("a file that is no socket is there");
+    }
+    let probe = new_socket(AddressFamily::UNIX).map_err(|errno| (errno, None))?;
+    let name = SocketAddrUnix::new(path).map_err(|errno| (errno, None))?;
+    match net::connect(&probe, &name) {
+        Err(Errno::CONNREFUSED) => fs::unlink(path).map_err(|errno| (errno, None)),
+        Err(Errno::NOENT) => Ok(()),
+        _ => in_use("a server listens there already"),
+    }
+}
+
+fn identity(path: &Path) -> Result<(u64, u64), Errno> {
+    fs::lstat(path).map(|stat| (stat.st_dev, stat.st_ino))
+}

@@ -1,0 +1,207 @@
+//! The server: accepts connections and answers them; knows sockets, not pipes.
+
+mod budget;
+mod classic;
+mod config;
+pub(crate) mod directory;
+mod listener;
+mod outputs;
+mod peer;
+mod shutdown;
+mod socket;
+mod spill;
+mod spool;
+mod stdin;
+
+pub use config::{Config, OnDisconnect};
+pub use listener::{BindError, Listener, SocketOptions};
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use tokio::io::Interest;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tracing::{info, warn};
+
+use crate::process::{Spawner, close_inherited_fds, reset_sigchld};
+use crate::reactor::watch;
+use budget::Budget;
+use classic::Exchange;
+use shutdown::Shutdown;
+use socket::{Socket, Transport};
+use spill::Spill;
+
+/// Runs the commands of everyone who connects.
+///
+/// It owns the process that it lives in: it raises the limit on open files, puts SIGCHLD back to its
+/// default and marks inherited descriptors close-on-exec.
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What every connection needs.
+pub(crate) struct Shared {
+    config: Config,
+    budget: Budget,
+    spawner: Spawner,
+    spill: Spill,
+    shutdown: Shutdown,
+    next_id: AtomicU64,
+}
+
+impl Server {
+    /// A server that listens nowhere yet. Install signal handlers before: what they replace is what
+    /// commands get.
+    ///
+    /// # Errors
+    /// The limit on open files leaves no room for a single run.
+    pub fn new(config: Config) -> io::Result<Self> {
+        reset_sigchld();
+        close_inherited_fds();
+        let (limit, before) = budget::raise_open_files();
+        let spill = Spill::new(config.spill_dir.clone(), config.max_spill_total);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                budget: Budget::new(limit)?,
+                spawner: Spawner::new(before),
+                spill,
+                shutdown: Shutdown::new(),
+                next_id: AtomicU64::new(1),
+                config,
+            }),
+        })
+    }
+
+    /// Serves until `stop` resolves, then drains: closes idle connections, removes the sockets, and
+    /// returns when the last running command has been answered. When `stop_now` resolves meanwhile,
+    /// or after [`Config::drain_timeout`], what still runs is ended.
+    ///
+    /// # Errors
+    /// A listener cannot be watched.
+    pub async fn run(
+        self,
+        listeners: Vec<Listener>,
+        stop: impl Future<Output = ()>,
+        stop_now: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        // Every connection holds a sender: the receiver ends with the last of them.
+        let (running, mut all_ended) = mpsc::channel::<()>(1);
+        let mut accepting = tokio::task::JoinSet::new();
+        for listener in listeners {
+            let (shared, running) = (self.shared.clone(), running.clone());
+            accepting.spawn(shared.accept_all(listener, running));
+        }
+        tokio::select! {
+            () = stop => {}
+            Some(ended) = accepting.join_next() => ended.map_err(io::Error::other)??,
+        }
+        info!("draining");
+        self.shared.shutdown.drain();
+        while accepting.join_next().await.is_some() {}
+        drop(running);
+        let timeout = async {
+            match self.shared.config.drain_timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = all_ended.recv() => return Ok(()),
+            () = stop_now => {}
+            () = timeout => {}
+        }
+        self.shared.shutdown.kill();
+        all_ended.recv().await;
+        Ok(())
+    }
+
+    /// Serves one connected stream socket, and returns when its exchange is over.
+    ///
+    /// # Errors
+    /// The socket cannot be watched.
+    pub async fn serve_one(&self, socket: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        self.shared.serve(socket, Transport::Unix).await
+    }
+}
+
+impl Shared {
+    /// Accepts until the server drains; then takes in who has connected before, and closes.
+    async fn accept_all(
+        self: Arc<Self>,
+        listener: Listener,
+        running: mpsc::Sender<()>,
+    ) -> io::Result<()> {
+        let transport = listener.transport();
+        info!(address = %listener.address(), "listening");
+        let (fd, file) = listener.into_parts();
+        let fd = watch(fd, Interest::READABLE)?;
+        let accept_more = async {
+            loop {
+                let mut ready = fd.readable().await?;
+                let permit = self.budget.connection().await;
+                match accept(fd.get_ref()) {
+                    Ok(socket) => self.clone().start(socket, transport, permit, &running),
+                    Err(Errno::AGAIN) => ready.clear_ready(),
+                    Err(error) => endure(error).await,
+                }
+            }
+        };
+        let result: io::Result<()> = tokio::select! {
+            result = accept_more => result,
+            () = self.shutdown.draining() => Ok(()),
+        };
+        // No more can come, but who has connected before is served.
+        drop(file);
+        while let Some(permit) = self.budget.try_connection() {
+            let Ok(socket) = accept(fd.get_ref()) else {
+                break;
+            };
+            self.clone().start(socket, transport, permit, &running);
+        }
+        result
+    }
+
+    fn start(
+        self: Arc<Self>,
+        socket: OwnedFd,
+        transport: Transport,
+        permit: OwnedSemaphorePermit,
+        running: &mpsc::Sender<()>,
+    ) {
+        let running = running.clone();
+        tokio::spawn(async move {
+            if let Err(error) = self.serve(socket, transport).await {
+                warn!(%error, "cannot watch a connection");
+            }
+            drop((permit, running));
+        });
+    }
+
+    async fn serve(&self, socket: OwnedFd, transport: Transport) -> io::Result<()> {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let socket = Socket::new(socket, transport)?;
+        Exchange::new(self, socket, id).serve().await;
+        Ok(())
+    }
+}
+
+fn accept(listener: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::io::retry_on_intr(|| {
+        accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+    })
+}
+
+/// Outlives a moment in which the kernel has no descriptor or no memory for a connection (accept(2)).
+async fn endure(error: Errno) {
+    const PAUSE: Duration = Duration::from_millis(20);
+    if error != Errno::CONNABORTED {
+        warn!(%error, "cannot accept");
+        tokio::time::sleep(PAUSE).await;
+    }
+}

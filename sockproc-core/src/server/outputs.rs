@@ -1,0 +1,169 @@
+//! What a classic run prints, from its first byte to the moment when it counts as complete.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::shutdown::Shutdown;
+use super::spool::{Allowance, Discard, Spool};
+use crate::process::pump::{self, Sink};
+use crate::process::{Leader, Pipe};
+
+/// Streams that others still hold are complete after so much silence.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// The longest that the streams of a killed run are read on.
+const AFTER_KILL: Duration = Duration::from_secs(1);
+
+/// Both streams of a run that is over.
+pub(crate) struct Outputs {
+    pub(crate) stdout: Spool,
+    pub(crate) stderr: Spool,
+    /// Why output is missing, if some is; the run was killed for it.
+    pub(crate) cut: Option<io::Error>,
+}
+
+/// How long to read, and what ends it.
+pub(crate) struct Rules<'a> {
+    pub(crate) allowance: Allowance,
+    /// See [`Config::classic_linger`](super::Config::classic_linger).
+    pub(crate) linger: Option<Duration>,
+    pub(crate) kill_grace: Duration,
+    pub(crate) shutdown: &'a Shutdown,
+}
+
+/// Reads both pipes to their ends, or to what `rules` take for it.
+pub(crate) async fn collect(
+    leader: &Leader,
+    stdout_pipe: Pipe,
+    stderr_pipe: Pipe,
+    rules: Rules<'_>,
+) -> Outputs {
+    let activity = Activity::default();
+    let mut stdout = Spool::new(rules.allowance.clone());
+    let mut stderr = Spool::new(rules.allowance.clone());
+    let over_early = {
+        let both = async {
+            tokio::join!(
+                keep(&stdout_pipe, &mut stdout, &activity),
+                keep(&stderr_pipe, &mut stderr, &activity),
+            );
+        };
+        tokio::select! {
+            biased;
+            () = both => false,
+            () = end(leader, &activity, &rules) => true,
+        }
+    };
+    if over_early && activity.cut.get().is_none() {
+        for (pipe, spool) in [(&stdout_pipe, &mut stdout), (&stderr_pipe, &mut stderr)] {
+            if let Err(error) = pump::drain_now(pipe, spool).await {
+                let _ = activity.cut.set(error);
+            }
+        }
+    }
+    Outputs {
+        stdout,
+        stderr,
+        cut: activity.cut.into_inner(),
+    }
+}
+
+/// Keeps a stream until it ends; past what can be kept, reads on so that nobody is held up.
+async fn keep(pipe: &Pipe, spool: &mut Spool, activity: &Activity) {
+    if let Err(error) = pump::drain(
+        pipe,
+        &mut Watched {
+            sink: spool,
+            activity,
+        },
+    )
+    .await
+    {
+        let _ = activity.cut.set(error);
+        activity.full.notify_one();
+        let _ = pump::drain(
+            pipe,
+            &mut Watched {
+                sink: &mut Discard::default(),
+                activity,
+            },
+        )
+        .await;
+    }
+}
+
+/// Resolves when the streams count as complete although others may still hold them.
+async fn end(leader: &Leader, activity: &Activity, rules: &Rules<'_>) {
+    let killed = async {
+        tokio::select! {
+            () = activity.full.notified() => {}
+            () = rules.shutdown.killing() => {}
+        }
+        leader.terminate(rules.kill_grace).await;
+        activity.silence(AFTER_KILL).await;
+    };
+    let lingered = async {
+        match rules.linger {
+            Some(linger) => {
+                leader.exited().await;
+                activity.silence(linger).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = killed => {}
+        () = lingered => {}
+    }
+}
+
+/// What the two streams have in common.
+#[derive(Default)]
+struct Activity {
+    /// Reads that brought something.
+    reads: AtomicU64,
+    /// Streams that are making room, so that silence means nothing.
+    waiting: AtomicU64,
+    cut: OnceLock<io::Error>,
+    full: Notify,
+}
+
+impl Activity {
+    /// Resolves after [`SILENCE`], counted only while both streams are being read, or after `longest`.
+    async fn silence(&self, longest: Duration) {
+        let begin = Instant::now();
+        loop {
+            let reads = self.reads.load(Relaxed);
+            let left = longest.saturating_sub(begin.elapsed());
+            tokio::time::sleep(SILENCE.min(left)).await;
+            let silent = reads == self.reads.load(Relaxed);
+            if self.waiting.load(Relaxed) == 0 && (silent || begin.elapsed() >= longest) {
+                return;
+            }
+        }
+    }
+}
+
+/// A sink that tells an [`Activity`] of every read.
+struct Watched<'a, S> {
+    sink: &'a mut S,
+    activity: &'a Activity,
+}
+
+impl<S: Sink> Sink for Watched<'_, S> {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self.sink.buffer()
+    }
+
+    async fn make_room(&mut self) -> io::Result<()> {
+        self.activity.reads.fetch_add(1, Relaxed);
+        self.activity.waiting.fetch_add(1, Relaxed);
+        let made = self.sink.make_room().await;
+        self.activity.waiting.fetch_sub(1, Relaxed);
+        made
+    }
+}

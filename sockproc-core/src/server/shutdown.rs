@@ -1,0 +1,45 @@
+//! The two steps of a shut-down, as every connection sees them.
+
+use tokio::sync::watch;
+
+/// How far a shut-down has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Serving,
+    /// Nothing new is taken; what runs goes on.
+    Draining,
+    /// What still runs is ended.
+    Killing,
+}
+
+/// Told by the server, watched by its connections.
+pub(crate) struct Shutdown(watch::Sender<Step>);
+
+impl Shutdown {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(Step::Serving))
+    }
+
+    pub(crate) fn drain(&self) {
+        self.0.send_replace(Step::Draining);
+    }
+
+    pub(crate) fn kill(&self) {
+        self.0.send_replace(Step::Killing);
+    }
+
+    /// Resolves once idle connections are to end.
+    pub(crate) async fn draining(&self) {
+        self.reached(Step::Draining).await;
+    }
+
+    /// Resolves once running commands are to be ended.
+    pub(crate) async fn killing(&self) {
+        self.reached(Step::Killing).await;
+    }
+
+    async fn reached(&self, step: Step) {
+        // Fails only without a sender, which `self` is.
+        let _ = self.0.subscribe().wait_for(|now| *now >= step).await;
+    }
+}

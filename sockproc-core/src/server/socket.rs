@@ -1,0 +1,123 @@
+//! One accepted stream, unix or TCP alike.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::reactor::watch;
+
+/// Which kind of stream; they differ in what a hang-up looks like and in who can reach us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Unix,
+    Tcp,
+}
+
+/// A non-blocking stream socket in the reactor.
+pub(crate) struct Socket {
+    fd: AsyncFd<OwnedFd>,
+    transport: Transport,
+}
+
+impl Socket {
+    /// Takes over a socket that is non-blocking already.
+    pub(crate) fn new(fd: OwnedFd, transport: Transport) -> io::Result<Self> {
+        Ok(Self {
+            fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
+            transport,
+        })
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Reads what is there, waiting for something to be; 0 is end of file.
+    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            // A client sends its request with the connection: mostly it is there already.
+            match self.try_read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            let mut guard = self.fd.readable().await?;
+            if let Ok(result) = guard.try_io(|fd| receive(fd.get_ref(), buffer)) {
+                return result;
+            }
+        }
+    }
+
+    /// Reads what is there now, or fails with `WouldBlock`.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        receive(self.fd.get_ref(), buffer)
+    }
+
+    /// Writes all of `data`, however slowly the peer reads.
+    pub(crate) async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            // Written before readiness is asked for: `hung_up` clears it.
+            let result = match transmit(self.fd.get_ref(), data) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut guard = self.fd.writable().await?;
+                    guard
+                        .try_io(|fd| transmit(fd.get_ref(), data))
+                        .unwrap_or(Ok(0))
+                }
+                result => result,
+            };
+            data = &data[result?..];
+        }
+        Ok(())
+    }
+
+    /// Ends our direction; the peer reads end of file after the last byte.
+    pub(crate) fn half_close(&self) {
+        // Fails only when the peer has gone.
+        let _ = shutdown(&self.fd, Shutdown::Write);
+    }
+
+    /// Whether the peer has gone altogether: a unix socket closed both ways, a TCP reset. A plain TCP
+    /// close cannot be told from a half-close.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+            && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    }
+
+    /// Resolves once the peer has gone altogether; bytes that it sends meanwhile stay unread.
+    pub(crate) async fn hung_up(&self) {
+        while !self.is_hung_up() {
+            let Ok(mut guard) = self.fd.ready(Interest::WRITABLE).await else {
+                return;
+            };
+            if self.is_hung_up() {
+                return;
+            }
+            guard.clear_ready();
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::retry_on_intr(|| recv(fd, &mut *buffer, RecvFlags::empty()))?.0)
+}
+
+fn transmit(fd: &OwnedFd, data: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::retry_on_intr(|| {
+        send(fd, data, SendFlags::NOSIGNAL)
+    })?)
+}

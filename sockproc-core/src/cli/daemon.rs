@@ -18,7 +18,8 @@ use super::fail;
 /// The last argument of a daemon that was started by [`launch`].
 pub(super) const FLAG: &str = "--daemonized";
 
-const READY: &[u8] = b"ready\n";
+/// No message of ours ends like this.
+const READY: &[u8] = b"\0ready\n";
 
 /// Starts `program` with `args` in the background; returns when it serves or has failed, with what to
 /// exit with.

@@ -5,9 +5,11 @@
 
 mod client;
 mod count;
+mod quote;
 mod server;
 
 pub use client::ClientSession;
+pub use quote::{QuoteError, exec_line};
 pub use server::{ServerSession, note};
 
 /// The longest command, in bytes: Linux takes no argument of more than 131,072 with its NUL

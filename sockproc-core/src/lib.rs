@@ -5,6 +5,8 @@ pub mod address;
 pub mod cli;
 #[cfg(feature = "server")]
 mod process;
+pub mod connection;
+mod error;
 pub mod proto;
 #[cfg(any(feature = "server", feature = "client"))]
 mod reactor;
@@ -12,3 +14,4 @@ mod reactor;
 pub mod server;
 
 pub use address::{Address, AddressError};
+pub use error::Error;

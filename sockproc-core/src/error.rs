@@ -1,0 +1,115 @@
+//! What can go wrong for a caller, and whether the command may have run all the same.
+
+use std::io;
+use std::time::Duration;
+
+use crate::proto::classic::QuoteError;
+use crate::proto::{ProtocolError, Stream};
+use crate::{Address, AddressError};
+
+/// Why there is no result of a run.
+///
+/// A command's own failure is no error: a non-zero exit code and a signal are results.
+/// [`may_have_run`](Self::may_have_run) says whether asking again could run the command twice.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nobody said which server; nothing was sent.
+    #[error("no server: give an address or set SOCKPROC_SOCKET")]
+    NoServer,
+    /// The address is none; nothing was sent.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Nobody answers at the address; nothing was sent.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Where a server was expected.
+        address: Address,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The protocol cannot carry these words; nothing was sent.
+    #[error(transparent)]
+    Argv(#[from] QuoteError),
+    /// The protocol cannot carry this command; nothing was sent.
+    #[error(transparent)]
+    Request(ProtocolError),
+    /// The connection ended before the answer was complete.
+    #[error("connection to the server was lost")]
+    Disconnected {
+        /// Whether any byte of the request was sent.
+        sent: bool,
+        /// The kernel's reason; `UnexpectedEof` if the server closed the connection.
+        source: io::Error,
+    },
+    /// What came is no answer of a sockproc server.
+    #[error(transparent)]
+    Protocol(ProtocolError),
+    /// The answer was not complete in time.
+    #[error("no answer within {timeout:?}")]
+    Timeout {
+        /// How long the caller was ready to wait.
+        timeout: Duration,
+        /// Whether any byte of the request was sent.
+        sent: bool,
+    },
+    /// The output is longer than the caller takes; no memory was taken for it.
+    #[error("{} of {len} bytes goes past the output limit of {limit} bytes", name(*stream))]
+    OutputTooLarge {
+        /// The stream that goes past the limit.
+        stream: Stream,
+        /// Its length, as announced.
+        len: u64,
+        /// The limit, for both streams together.
+        limit: u64,
+    },
+    /// There is no memory for the output.
+    #[error("no room for {len} bytes of {}", name(*stream))]
+    NoRoom {
+        /// The stream that does not fit.
+        stream: Stream,
+        /// Its length, as announced.
+        len: u64,
+        /// Why there is none.
+        source: io::Error,
+    },
+    /// The caller's source of stdin failed, or ended too early; the command was given up.
+    #[error("cannot read the stdin meant for the command")]
+    Stdin {
+        /// Whether any byte of the request was sent.
+        sent: bool,
+        /// What the source said; `UnexpectedEof` if it ended too early.
+        source: io::Error,
+    },
+    /// The operating system would not let us wait for the answer.
+    #[error("cannot wait for the answer")]
+    Wait(#[source] io::Error),
+}
+
+impl Error {
+    /// Whether the command may have run, or may still be running; if not, asking again is safe.
+    #[must_use]
+    pub fn may_have_run(&self) -> bool {
+        match self {
+            Self::NoServer
+            | Self::Address(_)
+            | Self::Connect { .. }
+            | Self::Argv(_)
+            | Self::Request(_) => false,
+            Self::Disconnected { sent, .. }
+            | Self::Timeout { sent, .. }
+            | Self::Stdin { sent, .. } => *sent,
+            Self::Protocol(_)
+            | Self::OutputTooLarge { .. }
+            | Self::NoRoom { .. }
+            | Self::Wait(_) => true,
+        }
+    }
+}
+
+fn name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    }
+}

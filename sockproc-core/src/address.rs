@@ -107,6 +107,17 @@ impl Address {
         }
     }
 
+    /// The address that `$SOCKPROC_SOCKET` names, if it is set and not empty.
+    ///
+    /// # Errors
+    /// [`AddressError`], which names the value.
+    pub fn from_env() -> Result<Option<Self>, AddressError> {
+        match std::env::var_os("SOCKPROC_SOCKET") {
+            Some(text) if !text.is_empty() => Self::parse(&text).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// The same address, whatever the working directory becomes.
     ///
     /// # Errors

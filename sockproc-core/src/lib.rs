@@ -5,6 +5,7 @@ pub mod address;
 pub mod cli;
 #[cfg(feature = "server")]
 mod process;
+pub mod blocking;
 pub mod connection;
 mod error;
 pub mod proto;

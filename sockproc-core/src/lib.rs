@@ -6,6 +6,8 @@ pub mod cli;
 #[cfg(feature = "server")]
 mod process;
 pub mod blocking;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod connection;
 mod error;
 pub mod proto;

@@ -5,10 +5,13 @@
 mod classic;
 mod daemon;
 mod pidfile;
+mod ping;
+mod run;
 mod serve;
 mod serving;
 
 use std::ffi::OsString;
+use std::fmt;
 
 use clap::Parser;
 
@@ -34,6 +37,8 @@ Usage: sockproc (<unix-socket-path>|<tcp-port>) [pidfile] [--foreground]
 )]
 enum Cli {
     Serve(serve::Arguments),
+    Run(run::Arguments),
+    Ping(ping::Arguments),
 }
 
 /// Runs the command line `args`, without the program's own name, and gives its exit code.
@@ -48,7 +53,7 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
         return USAGE_EXIT_CODE;
     };
     let is_ours = match first.to_str() {
-        Some("-h" | "--help" | "-V" | "--version" | "serve") => true,
+        Some("-h" | "--help" | "-V" | "--version" | "serve" | "run" | "ping") => true,
         Some(text) if text.starts_with('-') => {
             print!("{USAGE}");
             return USAGE_EXIT_CODE;
@@ -60,6 +65,8 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
     }
     match Cli::try_parse_from([OsString::from("sockproc")].into_iter().chain(args)) {
         Ok(Cli::Serve(arguments)) => serve::main(arguments),
+        Ok(Cli::Run(arguments)) => run::main(arguments),
+        Ok(Cli::Ping(arguments)) => ping::main(arguments),
         Err(error) => {
             // Help and version go to stdout, errors to stderr.
             let _ = error.print();
@@ -69,7 +76,22 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
 }
 
 /// Tells an error on stderr, and gives `code` to exit with.
-fn fail(error: impl std::fmt::Display, code: i32) -> i32 {
+fn fail(error: impl fmt::Display, code: i32) -> i32 {
     eprintln!("sockproc: {error}");
     code
+}
+
+/// Prints an error with all that caused it.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }

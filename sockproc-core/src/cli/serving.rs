@@ -1,6 +1,7 @@
 //! What every way to serve has in common: a runtime, the log, and the signals that end it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use rustix::process::getpid;
@@ -57,6 +58,28 @@ pub(super) fn serve(
     // Threads that hang in the kernel must not hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// Prepares to serve one connected socket; the function that it gives does so, and ends the process
+/// by the signal that ended the command, should there be one.
+pub(super) fn serve_one(socket: OwnedFd, config: Config) -> io::Result<impl FnOnce() + Send> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut signals, server) =
+        runtime.block_on(async { Ok::<_, io::Error>((Signals::new()?, Server::new(config)?)) })?;
+    Ok(move || {
+        let mut ended_by = None;
+        let served = runtime.block_on(server.serve_one(socket, async {
+            ended_by = Some(signals.next().await);
+        }));
+        if let Err(error) = served {
+            tracing::error!(%error, "cannot serve");
+        }
+        if let Some(signal) = ended_by {
+            std::process::exit(die_by(signal));
+        }
+    })
 }
 
 /// Ends this process as `signal` would have ended it; PID 1, which no signal ends, by exit code.

@@ -18,6 +18,7 @@ pub use listener::{BindError, Listener, SocketOptions};
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -120,13 +121,23 @@ impl Server {
         Ok(())
     }
 
-    /// Serves one connected stream socket, and returns when its exchange is over.
+    /// Serves one connected unix stream socket, and returns when its exchange is over. When
+    /// `stop_now` resolves before, the command is ended.
     ///
     /// # Errors
     /// The socket cannot be watched.
-    pub async fn serve_one(&self, socket: OwnedFd) -> io::Result<()> {
+    pub async fn serve_one(
+        &self,
+        socket: OwnedFd,
+        stop_now: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        self.shared.serve(socket, Transport::Unix).await
+        let mut served = pin!(self.shared.serve(socket, Transport::Unix));
+        tokio::select! {
+            served = &mut served => return served,
+            () = stop_now => self.shared.shutdown.kill(),
+        }
+        served.await
     }
 }
 

@@ -1,0 +1,44 @@
+//! `sockproc ping`: does a server answer?
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::{Chain, fail};
+use crate::blocking::Client;
+use crate::{Address, Error};
+
+/// Ask whether a server answers: runs a command that does nothing.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The server [default: $SOCKPROC_SOCKET]
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<Address>,
+    /// Milliseconds to wait for the answer
+    #[arg(long, value_name = "MS", default_value_t = 5000)]
+    timeout: u64,
+}
+
+pub(super) fn main(arguments: Arguments) -> i32 {
+    match ping(arguments) {
+        Ok((address, elapsed)) => {
+            println!(
+                "{address} answered in {:.1} ms",
+                elapsed.as_secs_f64() * 1e3
+            );
+            0
+        }
+        Err(error) => fail(Chain(&error), 1),
+    }
+}
+
+fn ping(arguments: Arguments) -> Result<(Address, Duration), Error> {
+    let address = match arguments.server {
+        Some(address) => address,
+        None => Address::from_env()?.ok_or(Error::NoServer)?,
+    };
+    let client = Client::new(address.clone()).timeout(Duration::from_millis(arguments.timeout));
+    let begin = Instant::now();
+    client.run(":", "")?;
+    Ok((address, begin.elapsed()))
+}

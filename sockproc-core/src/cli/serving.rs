@@ -3,8 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rustix::process::getpid;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
@@ -30,9 +32,7 @@ pub(super) fn serve(
 ) -> io::Result<Ended> {
     // Shown by ps, and what start-stop-daemon --name looks for, also when an interpreter runs us.
     let _ = rustix::thread::set_name(c"sockproc");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime(Builder::new_multi_thread())?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let server = Server::new(config)?;
@@ -63,9 +63,7 @@ pub(super) fn serve(
 /// Prepares to serve one connected socket; the function that it gives does so, and ends the process
 /// by the signal that ended the command, should there be one.
 pub(super) fn serve_one(socket: OwnedFd, config: Config) -> io::Result<impl FnOnce() + Send> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime(Builder::new_current_thread())?;
     let (mut signals, server) =
         runtime.block_on(async { Ok::<_, io::Error>((Signals::new()?, Server::new(config)?)) })?;
     Ok(move || {
@@ -80,6 +78,21 @@ pub(super) fn serve_one(socket: OwnedFd, config: Config) -> io::Result<impl FnOn
             std::process::exit(die_by(signal));
         }
     })
+}
+
+/// A runtime with one blocking thread from the start: while there is one, work only waits when the
+/// kernel has no more threads to give; without any, tokio would panic.
+fn runtime(mut builder: Builder) -> io::Result<Runtime> {
+    const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+    /// So many execs and writes may hang in the kernel before others wait for them.
+    const BLOCKING_THREADS: usize = 32;
+    let runtime = builder
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(FOR_EVER)
+        .build()?;
+    runtime.spawn_blocking(|| ());
+    Ok(runtime)
 }
 
 /// Ends this process as `signal` would have ended it; PID 1, which no signal ends, by exit code.

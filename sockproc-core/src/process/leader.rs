@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::Group;
+use super::{Group, Orphans};
 use crate::proto::WaitStatus;
 use crate::reactor::watch;
 
@@ -18,15 +19,28 @@ use crate::reactor::watch;
 pub(crate) struct Leader {
     pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
-    reaped: bool,
+    claim: Claim,
+}
+
+/// The right to wait for a leader; dropped without having been used, it kills the leader's group.
+struct Claim {
+    pid: Pid,
+    orphans: Arc<Orphans>,
+    used: bool,
 }
 
 impl Leader {
-    pub(super) fn new(pid: Pid, pidfd: OwnedFd) -> io::Result<Self> {
+    /// Watches the child `pid`, which `orphans` knows as a leader.
+    pub(super) fn new(pid: Pid, pidfd: OwnedFd, orphans: Arc<Orphans>) -> io::Result<Self> {
+        let claim = Claim {
+            pid,
+            orphans,
+            used: false,
+        };
         Ok(Self {
             pid,
             pidfd: watch(pidfd, Interest::READABLE)?,
-            reaped: false,
+            claim,
         })
     }
 
@@ -55,11 +69,9 @@ impl Leader {
     /// The status is lost: something else in this process has waited for our child.
     pub(crate) async fn reap(mut self) -> io::Result<WaitStatus> {
         self.exited().await;
-        self.reaped = true;
-        match waitpid(Some(self.pid), WaitOptions::empty())? {
-            Some((_, status)) => Ok(WaitStatus::from_raw(status.as_raw())),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
+        self.claim
+            .wait(WaitOptions::empty())?
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     pub(crate) fn group(&self) -> Group {
@@ -71,11 +83,20 @@ impl Leader {
     }
 }
 
-impl Drop for Leader {
+impl Claim {
+    fn wait(&mut self, options: WaitOptions) -> io::Result<Option<WaitStatus>> {
+        self.used = true;
+        let waited = waitpid(Some(self.pid), options);
+        self.orphans.remove_leader(self.pid);
+        Ok(waited?.map(|(_, status)| WaitStatus::from_raw(status.as_raw())))
+    }
+}
+
+impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.reaped {
-            self.group().signal(Signal::KILL);
-            let _ = waitpid(Some(self.pid), WaitOptions::NOHANG);
+        if !self.used {
+            Group::of_leader(self.pid).signal(Signal::KILL);
+            let _ = self.wait(WaitOptions::NOHANG);
         }
     }
 }

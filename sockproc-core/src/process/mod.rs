@@ -2,11 +2,13 @@
 
 mod group;
 mod leader;
+mod orphans;
 pub(crate) mod pump;
 mod spawn;
 
 pub(crate) use group::Group;
 pub(crate) use leader::Leader;
+pub(crate) use orphans::Orphans;
 pub(crate) use spawn::{Spawner, close_inherited_fds, reset_sigchld};
 
 use std::io;
@@ -33,13 +35,13 @@ impl Process {
     ///
     /// Runs on a thread where blocking is allowed: an exec from a hung mount stops only its own run.
     pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> io::Result<Self> {
-        let spawner = spawner.clone();
+        let (spawner, orphans) = (spawner.clone(), spawner.orphans().clone());
         let line = spawn::CommandLine::shell(command)?;
         let started = tokio::task::spawn_blocking(move || spawner.spawn(&line))
             .await
             .map_err(io::Error::other)??;
         Ok(Self {
-            leader: Leader::new(started.pid, started.pidfd)?,
+            leader: Leader::new(started.pid, started.pidfd, orphans)?,
             stdin: watch(started.stdin, Interest::WRITABLE)?,
             stdout: watch(started.stdout, Interest::READABLE)?,
             stderr: watch(started.stderr, Interest::READABLE)?,

@@ -13,6 +13,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 use std::sync::Arc;
 
+use super::Orphans;
+
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Rlimit};
 
@@ -26,7 +28,10 @@ const LAST_SIGNAL: c_int = 64;
 
 /// Starts commands with what they inherit from this process, read once.
 #[derive(Clone)]
-pub(crate) struct Spawner(Arc<Inherited>);
+pub(crate) struct Spawner {
+    inherited: Arc<Inherited>,
+    orphans: Arc<Orphans>,
+}
 
 struct Inherited {
     /// `NAME=value` strings, and pointers to them with a null at the end.
@@ -62,13 +67,22 @@ impl Spawner {
             entry.append(&mut value.into_vec());
             CString::new(entry).ok()
         });
-        Self(Arc::new(Inherited {
+        let inherited = Inherited {
             environment: NullEnded::new(environment.collect()),
             open_files,
             signals: (1..=LAST_SIGNAL)
                 .filter(|&signal| !is_default(signal))
                 .collect(),
-        }))
+        };
+        Self {
+            inherited: Arc::new(inherited),
+            orphans: Arc::default(),
+        }
+    }
+
+    /// What knows our leaders from orphans.
+    pub(crate) fn orphans(&self) -> &Arc<Orphans> {
+        &self.orphans
     }
 
     /// Starts `line`; blocks until it has been executed.
@@ -78,7 +92,7 @@ impl Spawner {
         let (stderr, child_stderr) = pipe()?;
         let mut child = Child {
             line,
-            inherited: &self.0,
+            inherited: &self.inherited,
             stdio: [
                 child_stdin.as_raw_fd(),
                 child_stdout.as_raw_fd(),
@@ -86,7 +100,7 @@ impl Spawner {
             ],
             error: 0,
         };
-        let (pid, pidfd) = child.start()?;
+        let (pid, pidfd) = self.orphans.add_leader(|| child.start())?;
         for ours in [&stdin, &stdout, &stderr] {
             rustix::io::ioctl_fionbio(ours, true)?;
         }

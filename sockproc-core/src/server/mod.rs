@@ -25,11 +25,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
+use rustix::process::getpid;
 use tokio::io::Interest;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{info, warn};
 
-use crate::process::{Spawner, close_inherited_fds, reset_sigchld};
+use crate::process::{Orphans, Spawner, close_inherited_fds, reset_sigchld};
 use crate::reactor::watch;
 use budget::Budget;
 use classic::Exchange;
@@ -90,6 +92,9 @@ impl Server {
         stop: impl Future<Output = ()>,
         stop_now: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        if getpid().is_init() {
+            tokio::spawn(reap_orphans(self.shared.spawner.orphans().clone()));
+        }
         // Every connection holds a sender: the receiver ends with the last of them.
         let (running, mut all_ended) = mpsc::channel::<()>(1);
         let mut accepting = tokio::task::JoinSet::new();
@@ -199,6 +204,17 @@ impl Shared {
         let socket = Socket::new(socket, transport)?;
         Exchange::new(self, socket, id).serve().await;
         Ok(())
+    }
+}
+
+/// As PID 1, waits for the children that died parents leave to us.
+async fn reap_orphans(orphans: Arc<Orphans>) {
+    let Ok(mut child_exited) = signal(SignalKind::child()) else {
+        return;
+    };
+    loop {
+        orphans.reap();
+        child_exited.recv().await;
     }
 }
 

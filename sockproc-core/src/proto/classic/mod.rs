@@ -21,3 +21,48 @@ const MAX_COUNT_LINE_LEN: usize = 4096;
 
 /// The longest line of a reply: `status:`, a sign and the digits of an `int` fit easily.
 const MAX_REPLY_LINE_LEN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{ClientEvent, ServerEvent, WaitStatus};
+
+    /// The hex of the transcript's lines that `side` sends.
+    fn sent_by(side: char) -> Vec<u8> {
+        let document = include_str!("../../../PROTOCOL.md");
+        let lines = document
+            .lines()
+            .filter_map(|line| line.strip_prefix(side)?.strip_prefix(' '));
+        let words = lines.flat_map(|line| {
+            line.split(' ')
+                .take_while(|word| word.len() == 2)
+                .map(|word| u8::from_str_radix(word, 16))
+        });
+        words.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn the_transcript_in_protocol_md_is_what_both_sessions_speak() {
+        let mut server = ServerSession::new();
+        server.receive_data(&sent_by('C'));
+        let Some(ServerEvent::Run(request)) = server.next_event().unwrap() else {
+            panic!()
+        };
+        assert_eq!(
+            server.next_event(),
+            Ok(Some(ServerEvent::Stdin("hi\n".into())))
+        );
+        let mut client = ClientSession::new();
+        let mut bytes = client.send_run(&request).unwrap().to_vec();
+        bytes.extend_from_slice(&client.send_stdin("hi\n".into()).unwrap());
+        assert_eq!(bytes, sent_by('C'));
+
+        let success = WaitStatus::from_code(0);
+        let head = server.send_exited(success, 3);
+        let reply = [&head[..], b"HI\n", &server.send_stderr_len(0)].concat();
+        assert_eq!(reply, sent_by('S'));
+        client.receive_data(&reply);
+        let events = std::iter::from_fn(|| client.next_event().unwrap());
+        assert_eq!(events.last(), Some(ClientEvent::Exited(success)));
+    }
+}

@@ -1,0 +1,64 @@
+//! Strangers' children that the kernel hands to PID 1: nobody else waits for them.
+//!
+//! Never waits for "any" child: that would take the wait statuses of our leaders.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+/// The leaders that must be left alone.
+#[derive(Default)]
+pub(crate) struct Orphans {
+    leaders: Mutex<HashSet<Pid>>,
+    /// Held for reading between a child's birth and its entry in `leaders`.
+    births: RwLock<()>,
+}
+
+impl Orphans {
+    /// Makes a child by `spawn`, without an instant in which it could be taken for an orphan.
+    pub(super) fn add_leader<T>(
+        &self,
+        spawn: impl FnOnce() -> io::Result<(Pid, T)>,
+    ) -> io::Result<(Pid, T)> {
+        let _born = self.births.read().unwrap_or_else(PoisonError::into_inner);
+        let (pid, rest) = spawn()?;
+        self.leaders().insert(pid);
+        Ok((pid, rest))
+    }
+
+    /// Forgets a leader that has been waited for.
+    pub(super) fn remove_leader(&self, pid: Pid) {
+        self.leaders().remove(&pid);
+    }
+
+    /// Waits for every child that has exited and is no leader.
+    pub(crate) fn reap(&self) {
+        let _no_births = self.births.write().unwrap_or_else(PoisonError::into_inner);
+        let leaders = self.leaders();
+        for pid in children().filter(|pid| !leaders.contains(pid)) {
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+    }
+
+    fn leaders(&self) -> MutexGuard<'_, HashSet<Pid>> {
+        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Our children, of whichever thread (proc_pid_children(5)).
+fn children() -> impl Iterator<Item = Pid> {
+    let tasks = fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| {
+        let pids = list
+            .split_ascii_whitespace()
+            .map(|pid| pid.parse().ok().and_then(Pid::from_raw));
+        pids.flatten().collect::<Vec<_>>()
+    })
+}

@@ -1,0 +1,117 @@
+"""Runs the fenced blocks of a Markdown file, each in the way of its language, from top to bottom.
+
+The blocks share one environment, as a reader's terminal would: a virtual environment for pip, a
+directory that stands for /tmp, and the built `sockproc` on the PATH. Blocks that are not shell
+find a running server in $SOCKPROC_SOCKET. A block without a language, or with one that nothing
+here can run, fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Callable, Iterator, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_SECONDS = 300
+FENCE = re.compile(r"^```(.*)$")
+
+
+class Block(NamedTuple):
+    line: int
+    language: str
+    text: str
+
+
+def blocks(document: Path) -> Iterator[Block]:
+    begin, language, lines = 0, "", []
+    for number, line in enumerate(document.read_text().splitlines(), 1):
+        fence = FENCE.match(line)
+        if fence and not begin:
+            begin, language, lines = number, fence[1].strip(), []
+        elif fence:
+            yield Block(begin, language, "\n".join(lines) + "\n")
+            begin = 0
+        else:
+            lines.append(line)
+    if begin:
+        yield Block(begin, "", "")
+
+
+class Reader:
+    """Somebody who does what the document says, in a directory of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.env = os.environ | {"TMPDIR": str(directory), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        venv = directory / "venv"
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        binary = Path(os.environ["SOCKPROC_BIN"]).parent
+        self.env["PATH"] = os.pathsep.join([str(venv / "bin"), str(binary), os.environ["PATH"]])
+        self.env.pop("SOCKPROC_SOCKET", None)
+
+    def run(self, argv: list[str], **env: str) -> None:
+        subprocess.run(
+            argv, cwd=ROOT, env=self.env | env, stdin=subprocess.DEVNULL, check=True, timeout=LIMIT_SECONDS
+        )
+
+    def here(self, text: str) -> str:
+        """`text` with this reader's directory for /tmp: another copy of this test may run."""
+        return text.replace("/tmp/", f"{self.directory}/")
+
+    def file(self, name: str, text: str) -> str:
+        path = self.directory / name
+        path.write_text(self.here(text))
+        return str(path)
+
+    def served(self, argv: list[str]) -> None:
+        """Runs `argv` beside a server."""
+        socket, pidfile = self.directory / "readme.sock", self.directory / "readme.pid"
+        self.run([os.environ["SOCKPROC_BIN"], str(socket), str(pidfile)])
+        try:
+            self.run(argv, SOCKPROC_SOCKET=str(socket))
+        finally:
+            os.kill(int(pidfile.read_text()), 15)
+
+
+def sh(reader: Reader, text: str) -> None:
+    reader.run(["bash", "-euo", "pipefail", "-c", reader.here(text)])
+
+
+def rust(reader: Reader, text: str) -> None:
+    """A Rust block is an example of the crate, to the letter."""
+    examples = [path for path in (ROOT / "sockproc-core/examples").glob("*.rs") if path.read_text().endswith(text)]
+    if len(examples) != 1:
+        raise LookupError(f"the block is the end of {len(examples)} examples, not of one")
+    reader.served(["cargo", "run", "--quiet", "-p", "sockproc-core", "--example", examples[0].stem])
+
+
+def python(reader: Reader, text: str) -> None:
+    reader.served(["python", reader.file("block.py", text)])
+
+
+RUNNERS: dict[str, Callable[[Reader, str], None]] = {"sh": sh, "rust": rust, "python": python}
+
+
+def main(document: str) -> int:
+    passed = failed = 0
+    with tempfile.TemporaryDirectory(prefix="sockproc-readme-") as directory:
+        reader = Reader(Path(directory))
+        for block in blocks(ROOT / document):
+            print(f"-- {document}:{block.line} ({block.language or 'no language'})", flush=True)
+            try:
+                RUNNERS[block.language](reader, block.text)
+                passed += 1
+            except (KeyError, LookupError, OSError, subprocess.SubprocessError) as error:
+                print(f"{document}:{block.line}: {type(error).__name__}: {error}", flush=True)
+                failed += 1
+    print(f"readme: {passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

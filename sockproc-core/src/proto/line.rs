@@ -45,6 +45,12 @@ impl LineReader {
             Ok(None)
         }
     }
+
+    /// Takes all of `buf` for the last line: nothing more will come.
+    pub(crate) fn last_line(&mut self, buf: &mut BytesMut) -> Bytes {
+        self.scanned = 0;
+        buf.split().freeze()
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +77,15 @@ mod tests {
         assert_eq!(read(b"abc\r", 3), Ok(None));
         assert_eq!(read(b"abcd\r\n", 3), Err(TooLong));
         assert_eq!(read(b"abcde", 3), Err(TooLong));
+    }
+
+    #[test]
+    fn what_comes_after_a_last_line_is_read_from_its_beginning() {
+        let mut reader = LineReader::default();
+        let mut buf = BytesMut::from(&b"unfinished"[..]);
+        assert_eq!(reader.next_line(&mut buf, 10), Ok(None));
+        assert_eq!(reader.last_line(&mut buf), "unfinished");
+        assert_eq!(reader.next_line(&mut buf, 10), Ok(None));
     }
 
     #[test]

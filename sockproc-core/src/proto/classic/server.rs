@@ -183,7 +183,7 @@ impl ServerSession {
         };
         let line = match line {
             Some(line) => line,
-            None if self.eof => self.buf.split().freeze(),
+            None if self.eof => self.lines.last_line(&mut self.buf),
             None => {
                 // A NUL is refused as soon as it is seen: a TLS client would never send a line.
                 refuse_nul(&self.buf, self.checked)?;
@@ -203,7 +203,7 @@ impl ServerSession {
     fn count_line(&mut self) -> Result<Option<u64>, ProtocolError> {
         match self.lines.next_line(&mut self.buf, MAX_COUNT_LINE_LEN) {
             Ok(Some(line)) => count::parse(&line).map(Some),
-            Ok(None) if self.eof => count::parse(&self.buf.split()).map(Some),
+            Ok(None) if self.eof => count::parse(&self.lines.last_line(&mut self.buf)).map(Some),
             Ok(None) => Ok(None),
             Err(TooLong) => Err(ProtocolError::LineTooLong {
                 limit: MAX_COUNT_LINE_LEN,

@@ -145,8 +145,7 @@ pub(crate) fn close_inherited_fds() {
 
 /// Puts SIGCHLD back to its default: where it is ignored, the kernel forgets every wait status.
 pub(crate) fn reset_sigchld() {
-    // SAFETY: SIG_DFL is a valid disposition for SIGCHLD.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    set_default(libc::SIGCHLD);
 }
 
 /// The child's view: everything it needs, prepared so that it need not allocate.
@@ -234,7 +233,7 @@ extern "C" fn in_child(child: *mut c_void) -> c_int {
         }
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
         for &signal in &child.inherited.signals {
-            libc::signal(signal, libc::SIG_DFL);
+            set_default(signal);
         }
         // Last: a signal that was waiting now meets its default, not a handler of ours.
         let mut none: libc::sigset_t = std::mem::zeroed();
@@ -273,14 +272,44 @@ impl Drop for SignalsBlocked {
     }
 }
 
+/// The kernel's own `struct sigaction`, of any architecture: all zero is the default, and the
+/// handler comes first. glibc's calls refuse its internal signals 32 and 33, which its `posix_spawn`
+/// leaves ignored in what it starts (sysdeps/unix/sysv/linux/spawni.c).
+type KernelSigaction = [usize; 8];
+
+/// Bytes in the kernel's signal mask.
+const KERNEL_SIGSET_LEN: usize = 8;
+
 fn is_default(signal: c_int) -> bool {
-    // SAFETY: an all-zero sigaction is a value of it; with no new action the call only reads, and
-    // it fails for numbers that are no signal or belong to the C library.
+    let mut action: KernelSigaction = [0; 8];
+    let none: *const KernelSigaction = ptr::null();
+    // SAFETY: without a new action the call only fills in `action`, which is large enough.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            none,
+            &raw mut action,
+            KERNEL_SIGSET_LEN,
+        )
+    };
+    result != 0 || action[0] == libc::SIG_DFL
+}
+
+/// Puts a signal back to its default: a bare system call, fit for the child.
+fn set_default(signal: c_int) {
+    let action: KernelSigaction = [0; 8];
+    let none: *mut KernelSigaction = ptr::null_mut();
+    // SAFETY: all zero is the default action; nothing is written back.
     unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, ptr::null(), &raw mut action) != 0
-            || action.sa_sigaction == libc::SIG_DFL
-    }
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const action,
+            none,
+            KERNEL_SIGSET_LEN,
+        )
+    };
 }
 
 /// A pipe (read end, write end) outside 0–2, which the child is about to overwrite.

@@ -1,0 +1,119 @@
+//! What commands do, as every client of every language sees it: tests/conformance/cases.txt.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sockproc_core::connection::Connection;
+use sockproc_core::proto::{ExitStatus, WaitStatus};
+
+use super::support::{DEADLINE, Driver, Server, Transport};
+
+type Case = BTreeMap<String, Vec<u8>>;
+
+#[test]
+fn every_case_holds_for_the_blocking_client() {
+    run_all(Driver::Blocking);
+}
+
+#[test]
+fn every_case_holds_for_the_tokio_client() {
+    run_all(Driver::Tokio);
+}
+
+fn run_all(driver: Driver) {
+    let cases = cases();
+    let mut ran = 0;
+    for transport in Transport::BOTH {
+        let server = Server::start(transport);
+        for case in &cases {
+            let text = |key: &str| case.get(key).cloned().unwrap_or_default();
+            let name = String::from_utf8(text("name")).unwrap();
+            let command = text("command");
+            let run: Connection =
+                Connection::new(server.address.clone(), command, text("stdin")).unwrap();
+            let output = driver.drive(run, DEADLINE);
+            let output = output.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(output.stdout == text("stdout"), "{name}: {output:?}");
+            assert!(output.stderr == text("stderr"), "{name}: {output:?}");
+            assert_eq!(end(output.status), expected_end(case), "{name}");
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 2 * cases.len());
+    assert!(cases.len() >= 60, "only {} cases", cases.len());
+    println!("conformance: {} cases", cases.len());
+}
+
+/// The key and the value that say how a command ended.
+fn end(status: WaitStatus) -> (&'static str, u8) {
+    match status.decode() {
+        ExitStatus::Code(code) => ("exit", code),
+        ExitStatus::Signal { signal, .. } => ("signal", signal),
+        _ => panic!("{status}"),
+    }
+}
+
+fn expected_end(case: &Case) -> (&'static str, u8) {
+    let number = |key| {
+        Some(
+            String::from_utf8(case.get(key)?.clone())
+                .unwrap()
+                .parse()
+                .unwrap(),
+        )
+    };
+    match (number("exit"), number("signal")) {
+        (Some(code), None) => ("exit", code),
+        (None, Some(signal)) => ("signal", signal),
+        _ => panic!("a case has either exit or signal: {case:?}"),
+    }
+}
+
+/// Reads the file as tests/README.md tells.
+fn cases() -> Vec<Case> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance/cases.txt");
+    let text = std::fs::read_to_string(path).unwrap();
+    let records = text.split("\n\n").map(case);
+    records.filter(|case| !case.is_empty()).collect()
+}
+
+fn case(record: &str) -> Case {
+    let mut case = Case::new();
+    for line in record.lines() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (key, value) = line.split_once(':').unwrap();
+        let (key, times) = key.split_once('*').unwrap_or((key, "1"));
+        let known = [
+            "name", "command", "stdin", "stdout", "stderr", "exit", "signal",
+        ];
+        assert!(known.contains(&key), "{line}");
+        let value = unescape(value.strip_prefix(' ').unwrap_or(value));
+        let value = value.repeat(times.parse().unwrap());
+        case.entry(key.to_owned()).or_default().extend(value);
+    }
+    case
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'\\' => match rest.next().unwrap() {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'\\' => b'\\',
+                b'x' => {
+                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+                }
+                other => panic!("no escape: \\{} in {text:?}", other as char),
+            },
+            other => other,
+        });
+    }
+    bytes
+}

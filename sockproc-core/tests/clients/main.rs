@@ -1,0 +1,12 @@
+//! The Rust clients: against real servers, hostile ones, and whole exchanges on paper.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bulk;
+mod cancel;
+mod conformance;
+mod connect;
+mod hostile;
+mod sessions;
+mod support;
+mod vectors;

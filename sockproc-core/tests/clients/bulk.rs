@@ -2,17 +2,28 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::LazyLock;
 
+use bytes::Bytes;
 use sockproc_core::Error;
 use sockproc_core::connection::{Connection, Output, Stdin};
 
 use super::support::{DEADLINE, Driver, Server, Stub, Transport, answer, everywhere};
 
-const MUCH: usize = 50 << 20;
-
 /// Bytes in which a lost, doubled or moved block shows.
 fn numbered(len: usize) -> Vec<u8> {
-    (0_u64..).flat_map(u64::to_le_bytes).take(len).collect()
+    let mut bytes = Vec::with_capacity(len + 8);
+    for number in 0..=len as u64 / 8 {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// Much of it, made once.
+fn much() -> Bytes {
+    static BYTES: LazyLock<Bytes> = LazyLock::new(|| numbered(50 << 20).into());
+    BYTES.clone()
 }
 
 fn run(
@@ -27,13 +38,12 @@ fn run(
 
 #[test]
 fn fifty_mebibytes_go_both_ways_through_cat() {
-    let data = numbered(MUCH);
     for transport in Transport::BOTH {
         let server = Server::start(transport);
         for driver in Driver::BOTH {
-            let output = run(&server.address, driver, "cat", data.clone()).unwrap();
+            let output = run(&server.address, driver, "cat", much()).unwrap();
             assert!(output.status.success());
-            assert!(output.stdout == data, "{transport:?}, {driver:?}");
+            assert!(output.stdout == much(), "{transport:?}, {driver:?}");
         }
     }
 }
@@ -44,11 +54,11 @@ fn a_server_may_answer_much_before_it_has_read_all_of_much_stdin() {
         let stub = Stub::new(transport, |mut peer| {
             peer.read_line();
             // Nothing of stdin is read before the whole answer has been sent.
-            peer.send(answer(0, &numbered(MUCH), &numbered(MUCH)));
+            peer.send(answer(0, &much(), &much()));
             peer.end();
         });
-        let output = run(&stub.address, driver, "yes", numbered(MUCH)).unwrap();
-        assert!(output.stdout == numbered(MUCH) && output.stderr == output.stdout);
+        let output = run(&stub.address, driver, "yes", much()).unwrap();
+        assert!(output.stdout == much() && output.stderr == output.stdout);
         stub.join();
     }
 }
@@ -60,7 +70,7 @@ fn an_answer_counts_although_the_server_closed_before_it_read_stdin() {
             peer.read_line();
             peer.send(answer(19200, b"", b"sockproc: busy\n"));
         });
-        let output = run(&stub.address, driver, "cat", numbered(MUCH)).unwrap();
+        let output = run(&stub.address, driver, "cat", much()).unwrap();
         assert_eq!(output.status.code(), Some(75));
         assert_eq!(output.stderr, b"sockproc: busy\n");
     }
@@ -71,7 +81,7 @@ fn stdin_that_the_command_does_not_read_is_no_error() {
     for transport in Transport::BOTH {
         let server = Server::start(transport);
         for driver in Driver::BOTH {
-            let output = run(&server.address, driver, "exit 4", numbered(MUCH)).unwrap();
+            let output = run(&server.address, driver, "exit 4", much()).unwrap();
             assert_eq!(output.status.code(), Some(4));
         }
     }

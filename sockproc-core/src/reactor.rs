@@ -1,17 +1,17 @@
 //! Descriptors in tokio's reactor.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsRawFd;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Watches a non-blocking descriptor of ours.
 ///
-/// tokio 1.54 makes its constructors `unsafe` because an `AsRawFd` may lie about its descriptor. An
-/// `OwnedFd` cannot, and `AsyncFd` hands out no way to replace it through a shared reference: here
-/// the older, deprecated constructor is as sound, and `unsafe` stays in one file.
+/// tokio 1.54 makes its constructors `unsafe` because an `AsRawFd` may lie about its descriptor. What
+/// this crate hands in owns one descriptor, or borrows its owner, and keeps it to the end: here the
+/// older, deprecated constructor is as sound, and `unsafe` stays in one file.
 #[allow(deprecated)]
-pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(fd, interest)
+pub(crate) fn watch<T: AsRawFd>(source: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(source, interest)
 }

@@ -3,11 +3,11 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest as TokioInterest, Ready};
 
 use crate::Error;
 use crate::connection::{Body, Connection, Interest, Output, Step};
+use crate::reactor::watch;
 
 /// Drives `run` to its end, which may take `timeout` from now.
 ///
@@ -39,11 +39,8 @@ async fn to_end<B: Body>(run: &mut Connection<B>) -> Result<Output<B>, Error> {
             Step::Wait | Step::Yield => break,
         }
     }
-    #[allow(
-        deprecated,
-        reason = "its successor is unsafe, for types that change their descriptor; ours does not"
-    )]
-    let mut fd = AsyncFd::new(Registered(run)).map_err(Error::Wait)?;
+    let both = TokioInterest::READABLE | TokioInterest::WRITABLE;
+    let mut fd = watch(Registered(run), both).map_err(Error::Wait)?;
     loop {
         let wanted = fd.get_ref().0.interest();
         let mut guard = fd.ready_mut(interest(wanted)).await.map_err(Error::Wait)?;

@@ -356,3 +356,6 @@ const FIRST_RETRY: Duration = Duration::from_millis(1);
 
 /// … up to so long.
 const LAST_RETRY: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests;

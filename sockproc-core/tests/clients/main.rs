@@ -6,7 +6,10 @@ mod bulk;
 mod cancel;
 mod conformance;
 mod connect;
+mod corpora;
 mod hostile;
+#[path = "../../fuzz/replay.rs"]
+mod replay;
 mod sessions;
 mod support;
 mod vectors;

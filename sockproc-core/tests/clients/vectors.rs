@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sockproc_core::proto::classic::{ClientSession, ServerSession};
 use sockproc_core::proto::{Request, WaitStatus};
 
-use super::sessions::{Answer, Asked, cut, hear_answer, hear_request};
+use super::replay::{Answer, Asked, cut, hear_answer, hear_request};
 
 /// The words of a record and their values; `name` is its first comment.
 type Record = BTreeMap<String, Vec<u8>>;

@@ -35,6 +35,7 @@ mod outgoing;
 mod session;
 mod socket;
 mod stdin;
+mod step;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -47,11 +48,12 @@ use outgoing::Outgoing;
 use session::Session;
 use socket::{Connecting, Socket};
 
-use crate::proto::{ClientEvent, ProtocolError, Request, Stream, WaitStatus, classic};
+use crate::proto::{ClientEvent, ProtocolError, Request, Stream, classic};
 use crate::{Address, Error};
 
 pub use body::{Body, Discard};
 pub use stdin::Stdin;
+pub use step::{Interest, Output, Step};
 
 /// One run: its socket, what is still to be sent, and what has come.
 ///
@@ -70,43 +72,6 @@ pub struct Connection<B: Body = Vec<u8>> {
     incoming: Incoming<B>,
     /// The process that made this connection.
     owner: u32,
-}
-
-/// How a run ended, and what it wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output<B = Vec<u8>> {
-    /// How the command ended.
-    pub status: WaitStatus,
-    /// What it wrote to file descriptor 1.
-    pub stdout: B,
-    /// What it wrote to file descriptor 2.
-    pub stderr: B,
-}
-
-/// What a [`Connection`] waits for on its descriptor, or what its driver found there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Interest {
-    /// Reading does not block; an error or a hang-up counts.
-    pub readable: bool,
-    /// Writing does not block; an error or a hang-up counts.
-    pub writable: bool,
-}
-
-/// What to do after a call of [`Connection::on_ready`].
-#[derive(Debug)]
-pub enum Step<B = Vec<u8>> {
-    /// Wait until the descriptor is ready for [`Connection::interest`], then call again.
-    ///
-    /// Whatever of it was said to be ready has been used up, as edge-triggered drivers need it.
-    Wait,
-    /// Much was moved and more may be ready: let others have their turn, then call again with the
-    /// same readiness. A level-triggered driver may take this for [`Wait`](Self::Wait).
-    Yield,
-    /// The listener's backlog is full and nothing was sent: call again after so long, no readiness
-    /// will tell.
-    Retry(Duration),
-    /// The run is over; the connection is of no further use.
-    Done(Output<B>),
 }
 
 #[derive(Debug)]

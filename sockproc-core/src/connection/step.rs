@@ -1,0 +1,44 @@
+//! What a connection and its driver tell each other.
+
+use std::time::Duration;
+
+#[cfg(doc)]
+use super::Connection;
+use crate::proto::WaitStatus;
+
+/// How a run ended, and what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output<B = Vec<u8>> {
+    /// How the command ended.
+    pub status: WaitStatus,
+    /// What it wrote to file descriptor 1.
+    pub stdout: B,
+    /// What it wrote to file descriptor 2.
+    pub stderr: B,
+}
+
+/// What a [`Connection`] waits for on its descriptor, or what its driver found there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Interest {
+    /// Reading does not block; an error or a hang-up counts.
+    pub readable: bool,
+    /// Writing does not block; an error or a hang-up counts.
+    pub writable: bool,
+}
+
+/// What to do after a call of [`Connection::on_ready`].
+#[derive(Debug)]
+pub enum Step<B = Vec<u8>> {
+    /// Wait until the descriptor is ready for [`Connection::interest`], then call again.
+    ///
+    /// Whatever of it was said to be ready has been used up, as edge-triggered drivers need it.
+    Wait,
+    /// Much was moved and more may be ready: let others have their turn, then call again with the
+    /// same readiness. A level-triggered driver may take this for [`Wait`](Self::Wait).
+    Yield,
+    /// The listener's backlog is full and nothing was sent: call again after so long, no readiness
+    /// will tell.
+    Retry(Duration),
+    /// The run is over; the connection is of no further use.
+    Done(Output<B>),
+}

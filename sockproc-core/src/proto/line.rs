@@ -47,9 +47,14 @@ impl LineReader {
     }
 
     /// Takes all of `buf` for the last line: nothing more will come.
-    pub(crate) fn last_line(&mut self, buf: &mut BytesMut) -> Bytes {
+    pub(crate) fn last_line(&mut self, buf: &mut BytesMut, limit: usize) -> Result<Bytes, TooLong> {
         self.scanned = 0;
-        buf.split().freeze()
+        let line = buf.split().freeze();
+        if line.len() > limit {
+            Err(TooLong)
+        } else {
+            Ok(line)
+        }
     }
 }
 
@@ -80,11 +85,21 @@ mod tests {
     }
 
     #[test]
+    fn a_last_line_without_its_end_may_be_no_longer_than_others() {
+        for line in ["abcd", "abc\r"] {
+            let mut reader = LineReader::default();
+            let mut buf = BytesMut::from(line);
+            assert_eq!(reader.next_line(&mut buf, 3), Ok(None));
+            assert_eq!(reader.last_line(&mut buf, 3), Err(TooLong));
+        }
+    }
+
+    #[test]
     fn what_comes_after_a_last_line_is_read_from_its_beginning() {
         let mut reader = LineReader::default();
         let mut buf = BytesMut::from(&b"unfinished"[..]);
         assert_eq!(reader.next_line(&mut buf, 10), Ok(None));
-        assert_eq!(reader.last_line(&mut buf), "unfinished");
+        assert_eq!(reader.last_line(&mut buf, 10), Ok("unfinished".into()));
         assert_eq!(reader.next_line(&mut buf, 10), Ok(None));
     }
 

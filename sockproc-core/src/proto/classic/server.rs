@@ -173,17 +173,15 @@ impl ServerSession {
     }
 
     fn command_line(&mut self) -> Result<Option<Bytes>, ProtocolError> {
-        let line = match self.lines.next_line(&mut self.buf, MAX_COMMAND_LEN) {
-            Ok(line) => line,
-            Err(TooLong) => {
-                return Err(ProtocolError::CommandTooLong {
-                    limit: MAX_COMMAND_LEN,
-                });
-            }
-        };
-        let line = match line {
+        let limit = MAX_COMMAND_LEN;
+        let too_long = |TooLong| ProtocolError::CommandTooLong { limit };
+        let line = self.lines.next_line(&mut self.buf, limit);
+        let line = match line.map_err(too_long)? {
             Some(line) => line,
-            None if self.eof => self.lines.last_line(&mut self.buf),
+            None if self.eof => {
+                let line = self.lines.last_line(&mut self.buf, limit);
+                line.map_err(too_long)?
+            }
             None => {
                 // A NUL is refused as soon as it is seen: a TLS client would never send a line.
                 refuse_nul(&self.buf, self.checked)?;
@@ -201,13 +199,14 @@ impl ServerSession {
     }
 
     fn count_line(&mut self) -> Result<Option<u64>, ProtocolError> {
-        match self.lines.next_line(&mut self.buf, MAX_COUNT_LINE_LEN) {
-            Ok(Some(line)) => count::parse(&line).map(Some),
-            Ok(None) if self.eof => count::parse(&self.lines.last_line(&mut self.buf)).map(Some),
-            Ok(None) => Ok(None),
-            Err(TooLong) => Err(ProtocolError::LineTooLong {
-                limit: MAX_COUNT_LINE_LEN,
-            }),
+        let limit = MAX_COUNT_LINE_LEN;
+        let line = match self.lines.next_line(&mut self.buf, limit) {
+            Ok(None) if self.eof => self.lines.last_line(&mut self.buf, limit).map(Some),
+            line => line,
+        };
+        match line {
+            Ok(line) => line.map(|line| count::parse(&line)).transpose(),
+            Err(TooLong) => Err(ProtocolError::LineTooLong { limit }),
         }
     }
 }

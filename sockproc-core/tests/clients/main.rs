@@ -8,6 +8,7 @@ mod conformance;
 mod connect;
 mod corpora;
 mod hostile;
+mod quote;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 mod sessions;

@@ -86,39 +86,9 @@ fn quote(word: &[u8], line: &mut BytesMut) {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-    use std::process::Command;
-
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn the_shell_gets_every_word_as_it_was() {
-        let every_byte: Vec<u8> = (1..=255).collect();
-        let words: [&[u8]; 8] = [
-            b"printf",
-            b"%s\\0",
-            b"",
-            b" ",
-            b"'",
-            b"''a'\\'",
-            b"\n\r",
-            &every_byte,
-        ];
-        let line = exec_line(words).unwrap();
-        let output = Command::new("/bin/sh")
-            .arg("-c")
-            .arg(OsStr::from_bytes(&line))
-            .output()
-            .unwrap();
-        let expected: Vec<u8> = words[2..]
-            .iter()
-            .flat_map(|word| word.iter().copied().chain([0]))
-            .collect();
-        assert_eq!(output.stdout, expected);
-    }
 
     #[test]
     fn words_that_no_classic_command_carries_are_refused_by_their_place() {

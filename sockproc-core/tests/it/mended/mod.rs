@@ -1,0 +1,1 @@
+//! What the C daemon gets wrong and this one does not.

@@ -1,0 +1,179 @@
+//! A raw connection to a server, and the classic answer.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown, sockopt};
+
+use super::DEADLINE;
+
+/// One connection; no read and no write on it outlasts the deadline.
+#[derive(Debug)]
+pub(crate) struct Connection(File);
+
+impl Connection {
+    pub(crate) fn new(socket: impl Into<OwnedFd>) -> Connection {
+        let socket = socket.into();
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(DEADLINE)).unwrap();
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(DEADLINE)).unwrap();
+        Connection(File::from(socket))
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).expect("send");
+    }
+
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.0.write_all(bytes.as_ref())
+    }
+
+    /// Sends a whole request while a thread of its own lets the answer be read meanwhile.
+    pub(crate) fn send_beside(&self, bytes: Vec<u8>) {
+        let mut writer = self.0.try_clone().unwrap();
+        // Where the server ends early, the rest has no reader: the answer is what counts.
+        std::thread::spawn(move || writer.write_all(&bytes));
+    }
+
+    pub(crate) fn half_close(&self) {
+        shutdown(&self.0, Shutdown::Write).unwrap();
+    }
+
+    /// Goes away as a killed client does: the server sees that nobody reads any more.
+    pub(crate) fn vanish(self) {
+        // TCP alone knows linger; a closed unix socket tells its peer in any case.
+        let _ = sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
+    }
+
+    /// Everything up to a clean end of file.
+    #[track_caller]
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let end = self.0.read_to_end(&mut bytes);
+        assert!(end.is_ok(), "{end:?} after {} bytes", bytes.len());
+        bytes
+    }
+
+    /// One answer and a clean end of file behind it.
+    #[track_caller]
+    pub(crate) fn read_last_reply(&mut self) -> Reply {
+        Reply::parse(&self.read_to_end())
+    }
+
+    /// One answer; how the connection ends is not looked at.
+    #[track_caller]
+    pub(crate) fn read_reply(&mut self) -> Reply {
+        let head = self.read_line();
+        let status = head.strip_prefix("status:").expect("status").parse();
+        let stdout = self.read_stream();
+        let stderr = self.read_stream();
+        Reply { status: status.unwrap(), stdout, stderr }
+    }
+
+    /// Reads exactly `length` bytes.
+    #[track_caller]
+    pub(crate) fn read_exactly(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes).expect("read");
+        bytes
+    }
+
+    /// Nothing, not even the end, arrives within `time`.
+    pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
+        let timeout = Timespec::try_from(time).unwrap();
+        let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+        poll(&mut fds, Some(&timeout)).unwrap() == 0
+    }
+
+    /// The server has closed this connection and sent nothing more.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !self.is_silent_for(Duration::ZERO) && matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
+    }
+
+    fn read_stream(&mut self) -> Vec<u8> {
+        let length = self.read_line().parse().expect("a length");
+        self.read_exactly(length)
+    }
+
+    fn read_line(&mut self) -> String {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            assert!(line.len() < 64, "no line of an answer: {line:?}");
+            line.extend(self.read_exactly(1));
+        }
+        String::from_utf8(line[..line.len() - 2].to_vec()).unwrap()
+    }
+}
+
+/// A classic answer.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// The raw wait status.
+    pub(crate) status: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn new(status: i32, stdout: impl AsRef<[u8]>, stderr: impl AsRef<[u8]>) -> Reply {
+        Reply { status, stdout: stdout.as_ref().to_vec(), stderr: stderr.as_ref().to_vec() }
+    }
+
+    /// Takes apart one whole answer, strictly: every byte has its place, and none is left.
+    #[track_caller]
+    pub(crate) fn parse(bytes: &[u8]) -> Reply {
+        let whole = || -> Option<Reply> {
+            let (status, rest) = line(bytes.strip_prefix(b"status:")?)?;
+            let (stdout, rest) = stream(rest)?;
+            let (stderr, rest) = stream(rest)?;
+            let status = i32::try_from(status).ok()?;
+            rest.is_empty().then(|| Reply::new(status, stdout, stderr))
+        };
+        whole().unwrap_or_else(|| {
+            let shown = &bytes[..bytes.len().min(200)];
+            panic!("no answer: {} bytes, {}", bytes.len(), shown.escape_ascii())
+        })
+    }
+
+    pub(crate) fn out(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    pub(crate) fn err(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// The server, not a command, says no with this wait status.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, status: i32) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.stdout.is_empty(), "{self:?}");
+        let err = self.err();
+        assert!(err.starts_with("sockproc: ") && err.lines().count() == 1, "{self:?}");
+        assert!(err.ends_with('\n'), "{self:?}");
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let show = |bytes: &[u8]| format!("{}: {}", bytes.len(), bytes[..bytes.len().min(200)].escape_ascii());
+        let Reply { status, stdout, stderr } = self;
+        write!(f, "status {status}, stdout {}, stderr {}", show(stdout), show(stderr))
+    }
+}
+
+/// A number that C would print the same way, its CRLF, and what follows.
+fn line(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
+    let digits = std::str::from_utf8(&bytes[..end]).ok()?;
+    let number: i64 = digits.parse().ok()?;
+    (number.to_string() == digits).then(|| (number, &bytes[end + 2..]))
+}
+
+fn stream(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = line(bytes)?;
+    rest.split_at_checked(usize::try_from(length).ok()?)
+}

@@ -1,0 +1,45 @@
+//! What every test needs: a server of its own, raw connections, and patience with a limit.
+
+mod connection;
+mod procfs;
+mod server;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub(crate) use connection::{Connection, Reply};
+pub(crate) use procfs::{descendants, fd_count, memory_kib, state_of};
+pub(crate) use server::{Address, Setup, TestServer, Transport, request};
+
+/// How long anything that must happen may take on a busy machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long to watch for something that must not happen.
+pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
+
+/// The binary under test: ours, or any other classic daemon.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("SOCKPROC_TEST_BINARY").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_sockproc")),
+        PathBuf::from,
+    )
+}
+
+/// Waits until `condition` holds, and fails the test where it does not come to hold.
+#[track_caller]
+pub(crate) fn poll_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "this never came to hold");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Makes each function a test on a unix socket and one on TCP.
+macro_rules! on_both_transports {
+    ($($fact:ident),* $(,)?) => {
+        mod unix { $(#[test] fn $fact() { super::$fact($crate::support::Transport::Unix) })* }
+        mod tcp { $(#[test] fn $fact() { super::$fact($crate::support::Transport::Tcp) })* }
+    };
+}
+pub(crate) use on_both_transports;

@@ -1,0 +1,48 @@
+//! What /proc tells of a process.
+
+use std::collections::HashMap;
+use std::fs;
+
+/// How many descriptors `pid` has open.
+pub(crate) fn fd_count(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// The figure of `/proc/PID/status` under `key` (`VmRSS`, `VmHWM`), in KiB.
+pub(crate) fn memory_kib(pid: u32, key: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The state letter of `pid` (`R`, `S`, `T`, `Z`, …); `None` once it is gone.
+pub(crate) fn state_of(pid: u32) -> Option<char> {
+    Some(stat(pid)?.0)
+}
+
+/// Every process that descends from `pid`, itself excluded, zombies included.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if let Some((_, parent)) = stat(child) {
+            children.entry(parent).or_default().push(child);
+        }
+    }
+    let mut found = children.remove(&pid).unwrap_or_default();
+    let mut next = 0;
+    while next < found.len() {
+        found.extend(children.remove(&found[next]).unwrap_or_default());
+        next += 1;
+    }
+    found
+}
+
+/// State and parent of `pid`. The program's name before them may hold blanks and brackets.
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}

@@ -1,6 +1,7 @@
 //! What every test needs: a server of its own, raw connections, and patience with a limit.
 
 mod connection;
+mod daemon;
 mod procfs;
 mod server;
 
@@ -8,7 +9,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(crate) use connection::{Connection, Reply};
-pub(crate) use procfs::{descendants, fd_count, memory_kib, state_of};
+pub(crate) use daemon::{Daemon, finish, is_alive, send_signal};
+pub(crate) use procfs::{descendants, fd_count, memory_kib, session_of, state_of};
 pub(crate) use server::{Address, Setup, TestServer, Transport, request};
 
 /// How long anything that must happen may take on a busy machine.

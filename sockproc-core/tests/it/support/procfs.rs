@@ -20,6 +20,12 @@ pub(crate) fn state_of(pid: u32) -> Option<char> {
     Some(stat(pid)?.0)
 }
 
+/// The session that `pid` is in.
+pub(crate) fn session_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()
+}
+
 /// Every process that descends from `pid`, itself excluded, zombies included.
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -258,7 +258,7 @@ pub(crate) fn request(command: impl AsRef<[u8]>, stdin: impl AsRef<[u8]>) -> Vec
 /// A loopback port that is the server's alone while the guard lives. It is given out by the kernel to a socket without SO_REUSEADDR,
 /// so to nobody else; then the guard, which never listens, lets one server with SO_REUSEADDR bind it too.
 fn reserve_port() -> (u16, OwnedFd) {
-    let guard = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let guard = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     bind(&guard, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
     sockopt::set_socket_reuseaddr(&guard, true).unwrap();
     let port = SocketAddrV4::try_from(getsockname(&guard).unwrap()).unwrap().port();

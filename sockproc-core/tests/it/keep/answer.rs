@@ -48,7 +48,7 @@ fn every_exit_code_arrives(on: Transport) {
 
 fn nothing_is_sent_before_the_command_has_ended(on: Transport) {
     let server = on.server();
-    let mut gate = Gate::open(&server, "echo out; echo err >&2; head -c 1000 /dev/zero; echo > said; read go");
+    let gate = Gate::open(&server, "echo out; echo err >&2; head -c 1000 /dev/zero; echo > said; read go");
     server.wait_for("said");
     assert!(gate.0.is_silent_for(A_WHILE));
     let reply = gate.pass();

@@ -2,31 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
-use std::process::Command;
 
-use crate::support::{Reply, Transport, binary, finish, on_both_transports, poll_until};
+use crate::support::{Transport, binary, on_both_transports, poll_until};
 
 on_both_transports!(
     start_stop_daemon_finds_it_by_its_name,
     systemd_finds_one_process_after_the_launcher_has_returned,
 );
-
-#[test]
-fn auto_ssl_restarts_it_from_a_capturing_shell_without_waiting() {
-    let mut daemon = Transport::Unix.setup().launch();
-    for _ in 0..5 {
-        let mut running = daemon.start_echo(3);
-        running.send("o");
-        let launcher = finish(auto_ssl_start(daemon.setup.dir.path()));
-        assert_eq!(String::from_utf8_lossy(&launcher.stdout), "captured <>\n", "{launcher:?}");
-        let new = daemon.successor();
-        assert_eq!(new.run("echo new").out(), "new\n");
-        running.send("ld");
-        assert_eq!(running.read_last_reply(), Reply::new(0, "old", ""));
-        daemon = new;
-    }
-}
 
 #[test]
 fn the_socket_can_be_given_away_right_at_return() {
@@ -52,22 +34,4 @@ fn systemd_finds_one_process_after_the_launcher_has_returned(on: Transport) {
     let daemon = on.setup().launch();
     poll_until(|| daemon.session_size() == 1);
     assert!(daemon.is_alive());
-}
-
-/// lua-resty-auto-ssl's `start_sockproc`, as nginx runs it: through a shell that captures both streams, descriptors above 2 closed.
-fn auto_ssl_start(dir: &Path) -> Command {
-    let script = r#"
-        cd / || true
-        for fd in 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done
-        if [ -e "$2" ]; then
-          PID=$(cat "$2")
-          kill "$PID" || true
-        fi
-        rm -f "$1" || true
-        "$3" "$1" "$2"
-    "#;
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "out=$(umask 0022; sh -c \"$@\" 2>&1); echo \"captured <$out>\"", "sh", script, "sh"]);
-    shell.arg(dir.join("s.sock")).arg(dir.join("pid")).arg(binary());
-    shell
 }

@@ -1,1 +1,7 @@
-//! What the C daemon gets wrong and this one does not.
+//! Where the C daemon fails or does harm, and what happens instead.
+
+mod daemon;
+mod request;
+mod streams;
+mod succession;
+mod vanished;

@@ -42,7 +42,7 @@ impl Setup {
 impl Daemon {
     /// The daemon that the pidfile names, once it names another one than `old`.
     #[track_caller]
-    fn of(setup: Rc<Setup>, old: Option<u32>) -> Daemon {
+    pub(crate) fn of(setup: Rc<Setup>, old: Option<u32>) -> Daemon {
         let pidfile = setup.dir.path().join("pid");
         let mut pid = None;
         poll_until(|| {

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -84,6 +85,7 @@ pub(crate) struct Setup {
     preamble: String,
     arguments: Vec<OsString>,
     serve: bool,
+    own_group: bool,
 }
 
 impl Setup {
@@ -96,7 +98,7 @@ impl Setup {
                 (Address::Tcp(number), Some(guard))
             }
         };
-        Setup { dir, address, port, preamble: ":".into(), arguments: Vec::new(), serve: false }
+        Setup { dir, address, port, preamble: ":".into(), arguments: Vec::new(), serve: false, own_group: false }
     }
 
     /// A line of shell that runs before the server, in its process: limits, umask, redirections.
@@ -117,6 +119,12 @@ impl Setup {
         self.args(options)
     }
 
+    /// Starts it in a process group of its own, where a stray `kill 0` ends it and not this test.
+    pub(crate) fn in_own_group(mut self) -> Setup {
+        self.own_group = true;
+        self
+    }
+
     /// The command that would start this server.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("/bin/sh");
@@ -127,6 +135,9 @@ impl Setup {
             command.arg(self.address.word());
         }
         command.args(&self.arguments).current_dir(self.dir.path()).stdin(Stdio::null());
+        if self.own_group {
+            command.process_group(0);
+        }
         command
     }
 

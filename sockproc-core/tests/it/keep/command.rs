@@ -18,7 +18,9 @@ on_both_transports!(
 );
 
 fn stdin_stdout_and_stderr_are_three_pipes(on: Transport) {
-    let reply = on.server().run("cd /proc/$$/fd; for fd in 0 1 2; do readlink $fd; done");
+    let reply = on
+        .server()
+        .run("cd /proc/$$/fd; for fd in 0 1 2; do readlink $fd; done");
     let out = reply.out();
     let pipes: std::collections::HashSet<&str> = out.lines().collect();
     assert_eq!(pipes.len(), 3, "{out}");
@@ -27,7 +29,10 @@ fn stdin_stdout_and_stderr_are_three_pipes(on: Transport) {
 
 fn the_standard_streams_can_be_reopened(on: Transport) {
     let command = "cat /dev/stdin; echo out > /dev/stdout; echo err > /dev/stderr";
-    assert_eq!(on.server().run_with(command, "in\n"), Reply::new(0, "in\nout\n", "err\n"));
+    assert_eq!(
+        on.server().run_with(command, "in\n"),
+        Reply::new(0, "in\nout\n", "err\n")
+    );
 }
 
 fn only_descriptors_0_to_2_are_open(on: Transport) {
@@ -55,7 +60,8 @@ fn the_umask_is_the_daemons(on: Transport) {
 }
 
 fn the_limits_are_the_daemons(on: Transport) {
-    let world = "ulimit -c 0; ulimit -S -s 4096; ulimit -H -s 16384; ulimit -f 1000000; ulimit -S -n 200";
+    let world =
+        "ulimit -c 0; ulimit -S -s 4096; ulimit -H -s 16384; ulimit -f 1000000; ulimit -S -n 200";
     like_a_shell_of_the_same_origin(on, world, "cat /proc/self/limits");
 }
 
@@ -77,7 +83,10 @@ fn no_signal_is_blocked_or_ignored(on: Transport) {
 fn sigpipe_ends_a_writer(on: Transport) {
     let server = on.server();
     assert_eq!(server.run("kill -PIPE $$").status, 13);
-    assert_eq!(server.run("{ yes; echo $? >&2; } | head -n 1"), Reply::new(0, "y\n", "141\n"));
+    assert_eq!(
+        server.run("{ yes; echo $? >&2; } | head -n 1"),
+        Reply::new(0, "y\n", "141\n")
+    );
 }
 
 /// The command says the same through the server as from a shell that started where the server did.
@@ -90,5 +99,8 @@ fn like_a_shell_of_the_same_origin(on: Transport, world: &str, command: &str) {
         .output()
         .unwrap();
     assert!(plain.status.success(), "{plain:?}");
-    assert_eq!(server.run(command), Reply::new(0, plain.stdout, plain.stderr));
+    assert_eq!(
+        server.run(command),
+        Reply::new(0, plain.stdout, plain.stderr)
+    );
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::process::Command;
 
-use crate::support::{Setup, TestServer, Transport, binary, finish, on_both_transports, poll_until};
+use crate::support::{
+    Setup, TestServer, Transport, binary, finish, on_both_transports, poll_until,
+};
 
 on_both_transports!(
     foreground_counts_anywhere_after_the_address,
@@ -31,11 +33,23 @@ fn a_first_argument_that_begins_with_a_dash_shows_the_usage() {
 
 #[test]
 fn the_mode_of_the_socket_is_0777_less_the_umask() {
-    for (umask, mode) in [("022", 0o755), ("0", 0o777), ("077", 0o700), ("0111", 0o666)] {
-        let server = Transport::Unix.setup().shell(&format!("umask {umask}")).start();
+    for (umask, mode) in [
+        ("022", 0o755),
+        ("0", 0o777),
+        ("077", 0o700),
+        ("0111", 0o666),
+    ] {
+        let server = Transport::Unix
+            .setup()
+            .shell(&format!("umask {umask}"))
+            .start();
         let metadata = fs::metadata(server.path("s.sock")).unwrap();
         assert!(metadata.file_type().is_socket());
-        assert_eq!(metadata.permissions().mode() & 0o7777, mode, "umask {umask}");
+        assert_eq!(
+            metadata.permissions().mode() & 0o7777,
+            mode,
+            "umask {umask}"
+        );
     }
 }
 
@@ -78,7 +92,11 @@ fn the_mode_of_the_pidfile_is_by_umask(on: Transport) {
     for (umask, mode) in [("022", 0o644), ("0", 0o666), ("027", 0o640)] {
         let server = with_pidfile(on.setup().shell(&format!("umask {umask}")).args(["pid"]));
         let metadata = fs::metadata(server.path("pid")).unwrap();
-        assert_eq!(metadata.permissions().mode() & 0o7777, mode, "umask {umask}");
+        assert_eq!(
+            metadata.permissions().mode() & 0o7777,
+            mode,
+            "umask {umask}"
+        );
     }
 }
 

@@ -7,7 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use rustix::process::Signal;
 
 use crate::support::{
-    Address, Reply, TestServer, Transport, descendants, finish, is_alive, on_both_transports, poll_until, session_of,
+    Address, Reply, TestServer, Transport, descendants, finish, is_alive, on_both_transports,
+    poll_until, session_of,
 };
 
 on_both_transports!(
@@ -29,15 +30,23 @@ on_both_transports!(
 #[test]
 fn tcp_listens_on_127_0_0_1_only() {
     let server = Transport::Tcp.server();
-    let Address::Tcp(port) = server.address else { unreachable!() };
+    let Address::Tcp(port) = server.address else {
+        unreachable!()
+    };
     assert!(TcpStream::connect(("127.0.0.2", port)).is_err());
     let listening = |table: &str| {
         let rows = fs::read_to_string(table).unwrap_or_default();
         let ours = format!(":{port:04X} ");
-        rows.lines().filter(|row| row.contains(&ours) && row.contains(" 0A ")).map(str::to_owned).collect::<Vec<_>>()
+        rows.lines()
+            .filter(|row| row.contains(&ours) && row.contains(" 0A "))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let rows = listening("/proc/net/tcp");
-    assert!(rows.len() == 1 && rows[0].contains(&format!(" 0100007F:{port:04X} 00000000:0000 0A")), "{rows:?}");
+    assert!(
+        rows.len() == 1 && rows[0].contains(&format!(" 0100007F:{port:04X} 00000000:0000 0A")),
+        "{rows:?}"
+    );
     assert!(listening("/proc/net/tcp6").is_empty());
 }
 
@@ -46,7 +55,10 @@ fn a_socket_in_a_missing_directory_is_told_before_it_daemonizes() {
     let mut setup = Transport::Unix.setup();
     setup.address = Address::Unix(setup.dir.path().join("nosuch/s.sock"));
     let launcher = finish(setup.command());
-    assert!(!launcher.status.success() && !launcher.stderr.is_empty(), "{launcher:?}");
+    assert!(
+        !launcher.status.success() && !launcher.stderr.is_empty(),
+        "{launcher:?}"
+    );
 }
 
 fn the_launcher_returns_with_the_socket_already_listening(on: Transport) {
@@ -65,7 +77,12 @@ fn the_daemon_lives_in_a_session_of_its_own(on: Transport) {
 
 fn the_daemon_lives_in_the_root_directory(on: Transport) {
     let daemon = on.setup().launch();
-    assert_eq!(fs::read_link(format!("/proc/{}/cwd", daemon.pid)).unwrap().to_str(), Some("/"));
+    assert_eq!(
+        fs::read_link(format!("/proc/{}/cwd", daemon.pid))
+            .unwrap()
+            .to_str(),
+        Some("/")
+    );
     assert_eq!(daemon.run("pwd").out(), "/\n");
 }
 
@@ -143,13 +160,22 @@ fn a_restart_works_while_the_old_servers_commands_still_run(on: Transport) {
 fn a_second_server_on_the_same_address_is_told_before_it_daemonizes(on: Transport) {
     let daemon = on.setup().launch();
     let second = finish(daemon.setup.command());
-    assert!(!second.status.success() && !second.stderr.is_empty(), "{second:?}");
+    assert!(
+        !second.status.success() && !second.stderr.is_empty(),
+        "{second:?}"
+    );
     assert_eq!(daemon.run("echo first").out(), "first\n");
 }
 
 fn no_zombies_and_no_processes_are_left(on: Transport) {
     let server = on.server();
-    for command in ["true", "exit 3", "kill -9 $$", "sleep 0.01 & sleep 0.02 & wait", "(sleep 0.1) >/dev/null 2>&1 &"] {
+    for command in [
+        "true",
+        "exit 3",
+        "kill -9 $$",
+        "sleep 0.01 & sleep 0.02 & wait",
+        "(sleep 0.1) >/dev/null 2>&1 &",
+    ] {
         server.run(command);
     }
     drop(server.send("sleep 0.1\r\n0\r\n"));
@@ -161,7 +187,10 @@ fn nothing_is_left_over_on_disk(on: Transport) {
     poll_until(|| server.path("pid").exists());
     server.run("head -c 3000000 /dev/zero");
     stop(&mut server);
-    let left: Vec<_> = fs::read_dir(server.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(server.dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(left, ["log"]);
 }
 

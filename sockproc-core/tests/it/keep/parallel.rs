@@ -1,5 +1,8 @@
 //! Connections run beside each other.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+
 use crate::support::{Reply, Transport, on_both_transports, poll_until};
 
 on_both_transports!(
@@ -9,23 +12,36 @@ on_both_transports!(
 );
 
 fn connections_run_fully_in_parallel(on: Transport) {
-    let server = on.setup().shell("ulimit -n 1024").start();
-    let mut connections: Vec<_> = (0..200).map(|_| server.send("echo >> running; cat\r\n4\r\n")).collect();
-    // None ends before its stdin comes: so all two hundred run at once.
+    let server = on.setup().shell("ulimit -n 1024; mkfifo gate").start();
+    let commands =
+        (0..200).map(|number| format!("echo >> running; read go < gate; echo {number}\r\n0\r\n"));
+    let connections: Vec<_> = commands.map(|command| server.send(command)).collect();
+    // None ends before it has a line from the gate: so all two hundred run at once.
     poll_until(|| server.read("running").lines().count() == 200);
-    for (number, connection) in connections.iter_mut().enumerate().rev() {
-        connection.send(format!("{number:04}"));
-    }
-    for (number, connection) in connections.iter_mut().enumerate() {
-        assert_eq!(connection.read_last_reply(), Reply::new(0, format!("{number:04}"), ""));
+    let mut gate = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(server.path("gate"))
+        .unwrap();
+    gate.write_all(&[b'\n'; 200]).unwrap();
+    for (number, mut connection) in connections.into_iter().enumerate() {
+        assert_eq!(
+            connection.read_last_reply(),
+            Reply::new(0, format!("{number}\n"), "")
+        );
     }
 }
 
 fn two_hundred_commands_of_one_second_are_answered_under_1024_descriptors(on: Transport) {
     let server = on.setup().shell("ulimit -n 1024").start();
-    let connections: Vec<_> = (0..200).map(|number| server.send(format!("sleep 1; echo {number}\r\n0\r\n"))).collect();
+    let connections: Vec<_> = (0..200)
+        .map(|number| server.send(format!("sleep 1; echo {number}\r\n0\r\n")))
+        .collect();
     for (number, mut connection) in connections.into_iter().enumerate() {
-        assert_eq!(connection.read_last_reply(), Reply::new(0, format!("{number}\n"), ""));
+        assert_eq!(
+            connection.read_last_reply(),
+            Reply::new(0, format!("{number}\n"), "")
+        );
     }
 }
 

@@ -19,11 +19,18 @@ on_both_transports!(
 fn resty_shell_sends_three_times_and_does_not_half_close(on: Transport) {
     let server = on.server();
     let mut connection = server.connect();
-    for part in ["perl -v 2>/dev/null | head -c 0; wc -c\r\n", "15\r\n", "hello\r\nworld!\r\n"] {
+    for part in [
+        "perl -v 2>/dev/null | head -c 0; wc -c\r\n",
+        "15\r\n",
+        "hello\r\nworld!\r\n",
+    ] {
         connection.send(part);
     }
     let reply = connection.read_last_reply();
-    assert_eq!((reply.status, reply.out().trim().to_owned()), (0, "15".to_owned()));
+    assert_eq!(
+        (reply.status, reply.out().trim().to_owned()),
+        (0, "15".to_owned())
+    );
 }
 
 fn resty_shell_without_data_sends_an_empty_third_time(on: Transport) {
@@ -33,7 +40,10 @@ fn resty_shell_without_data_sends_an_empty_third_time(on: Transport) {
         connection.send(part);
     }
     let reply = connection.read_last_reply();
-    assert!(reply.status == 0 && reply.stdout.is_empty() && !reply.stderr.is_empty(), "{reply:?}");
+    assert!(
+        reply.status == 0 && reply.stdout.is_empty() && !reply.stderr.is_empty(),
+        "{reply:?}"
+    );
 }
 
 fn resty_shell_reads_line_by_line_and_closes(on: Transport) {

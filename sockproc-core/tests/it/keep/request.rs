@@ -30,30 +30,51 @@ on_both_transports!(
 );
 
 fn a_lone_lf_inside_the_command_is_part_of_the_script(on: Transport) {
-    assert_eq!(on.server().run("echo one\n\necho two\n").out(), "one\ntwo\n");
+    assert_eq!(
+        on.server().run("echo one\n\necho two\n").out(),
+        "one\ntwo\n"
+    );
 }
 
 fn a_lone_cr_inside_the_command_is_part_of_the_script(on: Transport) {
     let server = on.server();
     assert_eq!(server.run("printf %s 'a\rb\r'").out(), "a\rb\r");
-    assert_eq!(server.run("printf %s 'a\n\rb'; printf %s c\r").out(), "a\n\rbc\r");
+    assert_eq!(
+        server.run("printf %s 'a\n\rb'; printf %s c\r").out(),
+        "a\n\rbc\r"
+    );
 }
 
 fn a_here_document_works(on: Transport) {
-    let reply = on.server().run("cat <<END; cat\nfirst $((1 + 1))\nEND\necho last");
+    let reply = on
+        .server()
+        .run("cat <<END; cat\nfirst $((1 + 1))\nEND\necho last");
     assert_eq!(reply.out(), "first 2\nlast\n");
 }
 
 fn the_first_crlf_ends_the_command(on: Transport) {
     let server = on.server();
-    assert_eq!(Reply::parse(&server.exchange("echo 1\r\r\n0\r\n")).out(), "1\r\n");
-    assert_eq!(Reply::parse(&server.exchange("echo 2\r\n0\r\n")).out(), "2\n");
+    assert_eq!(
+        Reply::parse(&server.exchange("echo 1\r\r\n0\r\n")).out(),
+        "1\r\n"
+    );
+    assert_eq!(
+        Reply::parse(&server.exchange("echo 2\r\n0\r\n")).out(),
+        "2\n"
+    );
 }
 
 fn the_shell_gets_the_command_byte_for_byte_as_its_one_argument(on: Transport) {
     let server = on.server();
-    for command in ["cat /proc/$$/cmdline; :", " \t cat /proc/$$/cmdline; : \t ", "\ncat /proc/$$/cmdline; :\n\n"] {
-        assert_eq!(server.run(command).out(), format!("/bin/sh\0-c\0{command}\0"));
+    for command in [
+        "cat /proc/$$/cmdline; :",
+        " \t cat /proc/$$/cmdline; : \t ",
+        "\ncat /proc/$$/cmdline; :\n\n",
+    ] {
+        assert_eq!(
+            server.run(command).out(),
+            format!("/bin/sh\0-c\0{command}\0")
+        );
     }
 }
 
@@ -67,8 +88,15 @@ fn a_command_of_every_byte_arrives(on: Transport) {
 fn a_command_that_begins_with_a_dash_is_an_option_to_the_shell(on: Transport) {
     let server = on.server();
     for command in ["-e", "-c", "-", "--"] {
-        let plain = std::process::Command::new("/bin/sh").args(["-c", command]).output().unwrap();
-        let expected = Reply::new(plain.status.code().unwrap() << 8, plain.stdout, plain.stderr);
+        let plain = std::process::Command::new("/bin/sh")
+            .args(["-c", command])
+            .output()
+            .unwrap();
+        let expected = Reply::new(
+            plain.status.code().unwrap() << 8,
+            plain.stdout,
+            plain.stderr,
+        );
         // The shell names itself by the path it was started by, here and there.
         assert_eq!(server.run(command), expected, "{command}");
     }
@@ -81,25 +109,59 @@ fn an_empty_command_succeeds(on: Transport) {
 fn the_count_is_read_as_scanf_reads_it(on: Transport) {
     let server = on.server();
     let counts = [
-        ("3", 3), (" 3", 3), ("\t \n\x0b\x0c3", 3), ("+3", 3), (" +003", 3), ("0000000000000000000000003", 3), ("3 ", 3),
-        ("3abc", 3), ("3 4", 3), ("3.9", 3), ("3\r3", 3), ("3\n", 3), ("3e5", 3), ("", 0), (" ", 0), ("abc", 0), ("+", 0),
-        ("+ 3", 0), ("+-3", 0), ("--3", 0), ("-", 0), ("-3", 0), ("-0", 0), ("x3", 0), ("0x3", 0), (",3", 0), ("\u{661}", 0),
+        ("3", 3),
+        (" 3", 3),
+        ("\t \n\x0b\x0c3", 3),
+        ("+3", 3),
+        (" +003", 3),
+        ("0000000000000000000000003", 3),
+        ("3 ", 3),
+        ("3abc", 3),
+        ("3 4", 3),
+        ("3.9", 3),
+        ("3\r3", 3),
+        ("3\n", 3),
+        ("3e5", 3),
+        ("", 0),
+        (" ", 0),
+        ("abc", 0),
+        ("+", 0),
+        ("+ 3", 0),
+        ("+-3", 0),
+        ("--3", 0),
+        ("-", 0),
+        ("-3", 0),
+        ("-0", 0),
+        ("x3", 0),
+        ("0x3", 0),
+        (",3", 0),
+        ("\u{661}", 0),
     ];
     for (count, length) in counts {
         let mut connection = server.send(format!("cat\r\n{count}\r\n"));
         connection.send(&"abc"[..length]);
         let reply = connection.read_last_reply();
-        assert_eq!(reply, Reply::new(0, &"abc"[..length], ""), "count {count:?}");
+        assert_eq!(
+            reply,
+            Reply::new(0, &"abc"[..length], ""),
+            "count {count:?}"
+        );
     }
 }
 
 fn a_half_close_instead_of_the_count_line_runs_the_command(on: Transport) {
-    assert_eq!(cut_short(&on.server(), "echo hi; cat\r\n"), Reply::new(0, "hi\n", ""));
+    assert_eq!(
+        cut_short(&on.server(), "echo hi; cat\r\n"),
+        Reply::new(0, "hi\n", "")
+    );
 }
 
 fn a_half_close_without_any_crlf_runs_the_command(on: Transport) {
     let server = on.server();
-    assert_eq!(cut_short(&server, "echo hi; cat"), Reply::new(0, "hi\n", ""));
+    assert_eq!(
+        cut_short(&server, "echo hi; cat"),
+        Reply::new(0, "hi\n", "")
+    );
     assert_eq!(cut_short(&server, "echo hi\n"), Reply::new(0, "hi\n", ""));
     assert_eq!(cut_short(&server, "echo hi\r"), Reply::new(0, "hi\r\n", ""));
 }
@@ -107,7 +169,10 @@ fn a_half_close_without_any_crlf_runs_the_command(on: Transport) {
 fn a_half_close_inside_the_count_line_runs_the_command(on: Transport) {
     let server = on.server();
     for count in ["3", "3\r", "0", "abc"] {
-        assert_eq!(cut_short(&server, &format!("echo hi; cat\r\n{count}")), Reply::new(0, "hi\n", ""));
+        assert_eq!(
+            cut_short(&server, &format!("echo hi; cat\r\n{count}")),
+            Reply::new(0, "hi\n", "")
+        );
     }
 }
 
@@ -117,18 +182,29 @@ fn a_half_close_before_the_first_byte_runs_the_empty_command(on: Transport) {
 
 fn less_stdin_than_announced_is_end_of_file(on: Transport) {
     let server = on.server();
-    assert_eq!(cut_short(&server, "cat; echo end\r\n10\r\nabc"), Reply::new(0, "abcend\n", ""));
-    assert_eq!(cut_short(&server, "cat; echo end\r\n10\r\n"), Reply::new(0, "end\n", ""));
+    assert_eq!(
+        cut_short(&server, "cat; echo end\r\n10\r\nabc"),
+        Reply::new(0, "abcend\n", "")
+    );
+    assert_eq!(
+        cut_short(&server, "cat; echo end\r\n10\r\n"),
+        Reply::new(0, "end\n", "")
+    );
 }
 
 fn a_second_request_is_ignored(on: Transport) {
     let server = on.server();
-    let reply = server.send("echo one\r\n0\r\necho two\r\n0\r\n").read_reply();
+    let reply = server
+        .send("echo one\r\n0\r\necho two\r\n0\r\n")
+        .read_reply();
     assert_eq!(reply, Reply::new(0, "one\n", ""));
 }
 
 fn a_trailing_newline_is_ignored(on: Transport) {
-    assert_eq!(on.server().send("cat\r\n0\r\n\n").read_reply(), Reply::new(0, "", ""));
+    assert_eq!(
+        on.server().send("cat\r\n0\r\n\n").read_reply(),
+        Reply::new(0, "", "")
+    );
 }
 
 fn the_command_starts_before_its_stdin_has_arrived(on: Transport) {
@@ -156,7 +232,10 @@ fn a_request_may_come_byte_by_byte(on: Transport) {
         connection.send([byte]);
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(connection.read_last_reply(), Reply::new(0, "\r start\na\r\nb", ""));
+    assert_eq!(
+        connection.read_last_reply(),
+        Reply::new(0, "\r start\na\r\nb", "")
+    );
 }
 
 fn an_answer_does_not_depend_on_where_the_request_is_cut(on: Transport) {

@@ -18,7 +18,10 @@ fn the_socket_can_be_given_away_right_at_return() {
     let me = fs::metadata("/proc/self").unwrap();
     std::os::unix::fs::chown(&socket, Some(me.uid()), Some(me.gid())).unwrap();
     assert_eq!(daemon.run("echo hi").out(), "hi\n");
-    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 /// `start-stop-daemon --name sockproc` compares this file.

@@ -11,6 +11,7 @@ on_both_transports!(
     stdout_before_stdin_is_no_deadlock,
     stdin_that_nobody_reads_leaves_the_status,
     stdin_that_nobody_reads_is_taken_from_a_client_that_writes_before_it_reads,
+    stdin_that_nobody_reads_is_taken_however_much_it_is,
     stdin_of_a_command_that_ends_early_is_drained,
     an_unread_trailing_newline_does_not_reset_the_connection,
     bytes_past_the_request_do_not_cut_a_large_answer,
@@ -24,7 +25,10 @@ const MIB: usize = 1 << 20;
 
 fn fifty_mib_go_through_cat(on: Transport) {
     let stdin = noise(50 * MIB);
-    assert_eq!(on.server().run_with("cat", &stdin), Reply::new(0, &stdin, ""));
+    assert_eq!(
+        on.server().run_with("cat", &stdin),
+        Reply::new(0, &stdin, "")
+    );
 }
 
 fn ten_mib_on_each_stream_in_turns_are_no_deadlock(on: Transport) {
@@ -41,15 +45,26 @@ fn stderr_before_stdout_is_no_deadlock(on: Transport) {
 
 fn stdout_before_stdin_is_no_deadlock(on: Transport) {
     let stdin = noise(3 * MIB);
-    let reply = on.server().run_with("head -c 10485760 /dev/zero; cat >&2", &stdin);
+    let reply = on
+        .server()
+        .run_with("head -c 10485760 /dev/zero; cat >&2", &stdin);
     assert_eq!(reply, Reply::new(0, vec![0; 10 * MIB], stdin));
 }
 
 fn stdin_that_nobody_reads_leaves_the_status(on: Transport) {
     let server = on.server();
-    for command in ["exit 3", "exec <&-; sleep 0.2; exit 3", "sleep 0.2; exit 3", "head -c 1 >/dev/null; exit 3"] {
+    for command in [
+        "exit 3",
+        "exec <&-; sleep 0.2; exit 3",
+        "sleep 0.2; exit 3",
+        "head -c 1 >/dev/null; exit 3",
+    ] {
         for size in [1, 4096, 200_000, 4 * MIB] {
-            assert_eq!(server.run_with(command, vec![7; size]), Reply::new(3 << 8, "", ""), "{command}, {size}");
+            assert_eq!(
+                server.run_with(command, vec![7; size]),
+                Reply::new(3 << 8, "", ""),
+                "{command}, {size}"
+            );
         }
     }
 }
@@ -58,7 +73,22 @@ fn stdin_that_nobody_reads_is_taken_from_a_client_that_writes_before_it_reads(on
     let server = on.server();
     for command in ["echo out; exit 3", "exec <&-; sleep 0.2; echo out; exit 3"] {
         let mut connection = server.send(request(command, vec![7; 10 * MIB]));
-        assert_eq!(connection.read_last_reply(), Reply::new(3 << 8, "out\n", ""));
+        assert_eq!(
+            connection.read_last_reply(),
+            Reply::new(3 << 8, "out\n", "")
+        );
+    }
+}
+
+fn stdin_that_nobody_reads_is_taken_however_much_it_is(on: Transport) {
+    let server = on.server();
+    for command in ["exit 3", "exec <&-; sleep 1; exit 3"] {
+        let size = 300 * MIB;
+        let mut connection = server.send(format!("{command}\r\n{size}\r\n"));
+        for _ in 0..300 {
+            connection.send(vec![7; MIB]);
+        }
+        assert_eq!(connection.read_last_reply(), Reply::new(3 << 8, "", ""));
     }
 }
 
@@ -73,7 +103,10 @@ fn an_unread_trailing_newline_does_not_reset_the_connection(on: Transport) {
     let server = on.server();
     for extra in ["\n", "\r\n", "echo two\r\n0\r\n"] {
         for _ in 0..20 {
-            assert_eq!(Reply::parse(&server.exchange(format!("echo one\r\n0\r\n{extra}"))), Reply::new(0, "one\n", ""));
+            assert_eq!(
+                Reply::parse(&server.exchange(format!("echo one\r\n0\r\n{extra}"))),
+                Reply::new(0, "one\n", "")
+            );
         }
     }
 }
@@ -81,7 +114,8 @@ fn an_unread_trailing_newline_does_not_reset_the_connection(on: Transport) {
 fn bytes_past_the_request_do_not_cut_a_large_answer(on: Transport) {
     let server = on.server();
     let extra = "x".repeat(50_000);
-    let reply = Reply::parse(&server.exchange(format!("head -c 16777216 /dev/zero\r\n0\r\n{extra}")));
+    let reply =
+        Reply::parse(&server.exchange(format!("head -c 16777216 /dev/zero\r\n0\r\n{extra}")));
     assert_eq!(reply, Reply::new(0, vec![0; 16 * MIB], ""));
 }
 
@@ -95,9 +129,13 @@ fn bytes_that_come_during_the_answer_do_not_cut_it(on: Transport) {
 }
 
 fn a_client_that_half_closes_after_its_request_gets_the_whole_answer(on: Transport) {
-    let mut connection = on.server().send("head -c 16777216 /dev/zero\r\n0\r\n\n");
+    let server = on.server();
+    let mut connection = server.send("head -c 16777216 /dev/zero\r\n0\r\n\n");
     connection.half_close();
-    assert_eq!(connection.read_last_reply(), Reply::new(0, vec![0; 16 * MIB], ""));
+    assert_eq!(
+        connection.read_last_reply(),
+        Reply::new(0, vec![0; 16 * MIB], "")
+    );
 }
 
 fn a_slow_reader_gets_the_whole_answer(on: Transport) {
@@ -109,7 +147,10 @@ fn a_slow_reader_gets_the_whole_answer(on: Transport) {
         std::thread::sleep(Duration::from_millis(5));
     }
     answer.extend(connection.read_to_end());
-    assert_eq!(Reply::parse(&answer), Reply::new(0, vec![0; 8 * MIB], "err\n"));
+    assert_eq!(
+        Reply::parse(&answer),
+        Reply::new(0, vec![0; 8 * MIB], "err\n")
+    );
 }
 
 fn two_gib_of_stdin_are_counted_not_kept(on: Transport) {
@@ -120,7 +161,10 @@ fn two_gib_of_stdin_are_counted_not_kept(on: Transport) {
     let chunk = vec![0; MIB];
     while connection.is_silent_for(Duration::ZERO) && connection.try_send(&chunk).is_ok() {}
     let reply = connection.read_reply();
-    assert_eq!((reply.status, reply.out().trim().to_owned()), (512, "67108864".to_owned()));
+    assert_eq!(
+        (reply.status, reply.out().trim().to_owned()),
+        (512, "67108864".to_owned())
+    );
 }
 
 /// Bytes without a period that a lost, doubled or moved block would keep.

@@ -20,7 +20,11 @@ fn auto_ssl_restarts_it_from_a_capturing_shell_without_waiting() {
         let mut running = daemon.start_echo(3);
         running.send("o");
         let launcher = finish(auto_ssl_start(daemon.setup.dir.path()));
-        assert_eq!(String::from_utf8_lossy(&launcher.stdout), "captured <>\n", "{launcher:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&launcher.stdout),
+            "captured <>\n",
+            "{launcher:?}"
+        );
         let new = daemon.successor();
         assert_eq!(new.run("echo new").out(), "new\n");
         running.send("ld");
@@ -73,7 +77,10 @@ fn the_pidfile_is_there_when_the_launcher_returns_and_names_a_living_process(on:
 /// The old server ends, and the new one still has its address and pidfile.
 fn ended_leaving(old: &Daemon, new: &Daemon) {
     poll_until(|| !old.is_alive());
-    assert_eq!(fs::read_to_string(new.setup.dir.path().join("pid")).unwrap(), new.pid.to_string());
+    assert_eq!(
+        fs::read_to_string(new.setup.dir.path().join("pid")).unwrap(),
+        new.pid.to_string()
+    );
     assert_eq!(new.run("echo new").out(), "new\n");
 }
 
@@ -90,7 +97,16 @@ fn auto_ssl_start(dir: &Path) -> Command {
         "$3" "$1" "$2"
     "#;
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "out=$(umask 0022; sh -c \"$@\" 2>&1); echo \"captured <$out>\"", "sh", script, "sh"]);
-    shell.arg(dir.join("s.sock")).arg(dir.join("pid")).arg(binary());
+    shell.args([
+        "-c",
+        "out=$(umask 0022; sh -c \"$@\" 2>&1); echo \"captured <$out>\"",
+        "sh",
+        script,
+        "sh",
+    ]);
+    shell
+        .arg(dir.join("s.sock"))
+        .arg(dir.join("pid"))
+        .arg(binary());
     shell
 }

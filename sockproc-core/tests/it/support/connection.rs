@@ -57,6 +57,20 @@ impl Connection {
         bytes
     }
 
+    /// Reads up to a clean end of file, keeps nothing, and counts.
+    #[track_caller]
+    pub(crate) fn skip_to_end(&mut self) -> u64 {
+        let mut chunk = vec![0; 1 << 20];
+        let mut count = 0;
+        loop {
+            match self.0.read(&mut chunk) {
+                Ok(0) => return count,
+                Ok(length) => count += length as u64,
+                Err(error) => panic!("{error} after {count} bytes"),
+            }
+        }
+    }
+
     /// One answer and a clean end of file behind it.
     #[track_caller]
     pub(crate) fn read_last_reply(&mut self) -> Reply {
@@ -70,7 +84,11 @@ impl Connection {
         let status = head.strip_prefix("status:").expect("status").parse();
         let stdout = self.read_stream();
         let stderr = self.read_stream();
-        Reply { status: status.unwrap(), stdout, stderr }
+        Reply {
+            status: status.unwrap(),
+            stdout,
+            stderr,
+        }
     }
 
     /// Reads exactly `length` bytes.
@@ -119,7 +137,11 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn new(status: i32, stdout: impl AsRef<[u8]>, stderr: impl AsRef<[u8]>) -> Reply {
-        Reply { status, stdout: stdout.as_ref().to_vec(), stderr: stderr.as_ref().to_vec() }
+        Reply {
+            status,
+            stdout: stdout.as_ref().to_vec(),
+            stderr: stderr.as_ref().to_vec(),
+        }
     }
 
     /// Takes apart one whole answer, strictly: every byte has its place, and none is left.
@@ -152,16 +174,34 @@ impl Reply {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.stdout.is_empty(), "{self:?}");
         let err = self.err();
-        assert!(err.starts_with("sockproc: ") && err.lines().count() == 1, "{self:?}");
+        assert!(
+            err.starts_with("sockproc: ") && err.lines().count() == 1,
+            "{self:?}"
+        );
         assert!(err.ends_with('\n'), "{self:?}");
     }
 }
 
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let show = |bytes: &[u8]| format!("{}: {}", bytes.len(), bytes[..bytes.len().min(200)].escape_ascii());
-        let Reply { status, stdout, stderr } = self;
-        write!(f, "status {status}, stdout {}, stderr {}", show(stdout), show(stderr))
+        let show = |bytes: &[u8]| {
+            format!(
+                "{}: {}",
+                bytes.len(),
+                bytes[..bytes.len().min(200)].escape_ascii()
+            )
+        };
+        let Reply {
+            status,
+            stdout,
+            stderr,
+        } = self;
+        write!(
+            f,
+            "status {status}, stdout {}, stderr {}",
+            show(stdout),
+            show(stderr)
+        )
     }
 }
 

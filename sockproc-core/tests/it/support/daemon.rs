@@ -15,7 +15,10 @@ pub(crate) fn finish(mut command: Command) -> Output {
     let (sender, receiver) = mpsc::channel();
     command.stdin(Stdio::null());
     std::thread::spawn(move || sender.send(command.output()));
-    receiver.recv_timeout(DEADLINE).expect("its end and the end of its output").unwrap()
+    receiver
+        .recv_timeout(DEADLINE)
+        .expect("its end and the end of its output")
+        .unwrap()
 }
 
 /// A daemon with its pidfile at `pid` in the setup's directory; it ends with this value.
@@ -32,9 +35,15 @@ impl Setup {
         let setup = self.args([&pidfile]);
         let launcher = finish(setup.command());
         assert!(launcher.status.success(), "{launcher:?}");
-        assert!(launcher.stdout.is_empty() && launcher.stderr.is_empty(), "{launcher:?}");
+        assert!(
+            launcher.stdout.is_empty() && launcher.stderr.is_empty(),
+            "{launcher:?}"
+        );
         let first = setup.address.connect();
-        assert!(first.is_ok(), "the launcher has returned, and nobody listens: {first:?}");
+        assert!(
+            first.is_ok(),
+            "the launcher has returned, and nobody listens: {first:?}"
+        );
         Daemon::of(Rc::new(setup), None)
     }
 }
@@ -46,10 +55,15 @@ impl Daemon {
         let pidfile = setup.dir.path().join("pid");
         let mut pid = None;
         poll_until(|| {
-            pid = std::fs::read_to_string(&pidfile).ok().and_then(|text| text.parse().ok());
+            pid = std::fs::read_to_string(&pidfile)
+                .ok()
+                .and_then(|text| text.parse().ok());
             pid.is_some() && pid != old
         });
-        Daemon { setup, pid: pid.unwrap() }
+        Daemon {
+            setup,
+            pid: pid.unwrap(),
+        }
     }
 
     /// The daemon that has since been started in this one's place.

@@ -1,5 +1,6 @@
 //! What every test needs: a server of its own, raw connections, and patience with a limit.
 
+mod address;
 mod connection;
 mod daemon;
 mod procfs;
@@ -8,10 +9,11 @@ mod server;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub(crate) use address::{Address, Transport};
 pub(crate) use connection::{Connection, Reply};
 pub(crate) use daemon::{Daemon, finish, is_alive, send_signal};
 pub(crate) use procfs::{descendants, fd_count, memory_kib, session_of, state_of};
-pub(crate) use server::{Address, Setup, TestServer, Transport, request};
+pub(crate) use server::{Setup, TestServer, request};
 
 /// How long anything that must happen may take on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

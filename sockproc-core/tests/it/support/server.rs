@@ -2,80 +2,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{Connection, Reply, binary, descendants, fd_count, poll_until};
-
-/// What a connection travels over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
-    Unix,
-    Tcp,
-}
-
-impl Transport {
-    /// A server in the foreground, started by the classic command line.
-    pub(crate) fn server(self) -> TestServer {
-        self.setup().start()
-    }
-
-    pub(crate) fn setup(self) -> Setup {
-        Setup::new(self)
-    }
-}
-
-/// Where a server listens.
-#[derive(Clone, Debug)]
-pub(crate) enum Address {
-    Unix(PathBuf),
-    Tcp(u16),
-}
-
-impl Address {
-    pub(crate) fn connect(&self) -> io::Result<Connection> {
-        Ok(match self {
-            Address::Unix(path) => Connection::new(UnixStream::connect(path)?),
-            Address::Tcp(port) => Connection::new(TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?),
-        })
-    }
-
-    /// As the classic command line takes it.
-    pub(crate) fn word(&self) -> OsString {
-        match self {
-            Address::Unix(path) => path.into(),
-            Address::Tcp(port) => port.to_string().into(),
-        }
-    }
-
-    /// As named options take it.
-    pub(crate) fn full(&self) -> OsString {
-        match self {
-            Address::Unix(path) => format!("unix:{}", path.display()).into(),
-            Address::Tcp(port) => format!("127.0.0.1:{port}").into(),
-        }
-    }
-
-    /// Somebody listens here. TCP is not connected to: the server would take it for a request.
-    pub(crate) fn is_served(&self) -> bool {
-        match self {
-            Address::Unix(path) => UnixStream::connect(path).is_ok(),
-            Address::Tcp(port) => {
-                let listening = format!(" 0100007F:{port:04X} 00000000:0000 0A ");
-                fs::read_to_string("/proc/net/tcp").unwrap().contains(&listening)
-            }
-        }
-    }
-}
+use super::address::reserve_port;
+use super::{Address, Connection, Reply, Transport, binary, descendants, fd_count, poll_until};
 
 /// How a server is to be started.
 pub(crate) struct Setup {
@@ -89,7 +25,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    fn new(on: Transport) -> Setup {
+    pub(crate) fn new(on: Transport) -> Setup {
         let dir = tempfile::tempdir().unwrap();
         let (address, port) = match on {
             Transport::Unix => (Address::Unix(dir.path().join("s.sock")), None),
@@ -98,7 +34,15 @@ impl Setup {
                 (Address::Tcp(number), Some(guard))
             }
         };
-        Setup { dir, address, port, preamble: ":".into(), arguments: Vec::new(), serve: false, own_group: false }
+        Setup {
+            dir,
+            address,
+            port,
+            preamble: ":".into(),
+            arguments: Vec::new(),
+            serve: false,
+            own_group: false,
+        }
     }
 
     /// A line of shell that runs before the server, in its process: limits, umask, redirections.
@@ -109,7 +53,8 @@ impl Setup {
 
     /// More words for the command line.
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Setup {
-        self.arguments.extend(words.into_iter().map(|word| word.as_ref().into()));
+        self.arguments
+            .extend(words.into_iter().map(|word| word.as_ref().into()));
         self
     }
 
@@ -128,13 +73,24 @@ impl Setup {
     /// The command that would start this server.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(format!("{}; exec \"$@\"", self.preamble)).arg("sh").arg(binary());
+        command
+            .arg("-c")
+            .arg(format!("{}; exec \"$@\"", self.preamble))
+            .arg("sh")
+            .arg(binary());
         if self.serve {
-            command.args(["serve".as_ref(), "--listen".as_ref(), self.address.full().as_os_str()]);
+            command.args([
+                "serve".as_ref(),
+                "--listen".as_ref(),
+                self.address.full().as_os_str(),
+            ]);
         } else {
             command.arg(self.address.word());
         }
-        command.args(&self.arguments).current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+            .args(&self.arguments)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
         if self.own_group {
             command.process_group(0);
         }
@@ -149,11 +105,24 @@ impl Setup {
         if !self.serve {
             command.arg("--foreground");
         }
-        let process = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let mut server = TestServer { process, address: self.address, dir: self.dir, _port: self.port };
+        let process = command
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut server = TestServer {
+            process,
+            address: self.address,
+            dir: self.dir,
+            _port: self.port,
+        };
         poll_until(|| {
             let ended = server.process.try_wait().unwrap();
-            assert!(ended.is_none(), "it did not start: {ended:?} {}", server.log());
+            assert!(
+                ended.is_none(),
+                "it did not start: {ended:?} {}",
+                server.log()
+            );
             server.address.is_served()
         });
         server
@@ -264,14 +233,4 @@ impl Drop for TestServer {
 pub(crate) fn request(command: impl AsRef<[u8]>, stdin: impl AsRef<[u8]>) -> Vec<u8> {
     let count = format!("\r\n{}\r\n", stdin.as_ref().len());
     [command.as_ref(), count.as_bytes(), stdin.as_ref()].concat()
-}
-
-/// A loopback port that is the server's alone while the guard lives. It is given out by the kernel to a socket without SO_REUSEADDR,
-/// so to nobody else; then the guard, which never listens, lets one server with SO_REUSEADDR bind it too.
-fn reserve_port() -> (u16, OwnedFd) {
-    let guard = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    bind(&guard, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
-    sockopt::set_socket_reuseaddr(&guard, true).unwrap();
-    let port = SocketAddrV4::try_from(getsockname(&guard).unwrap()).unwrap().port();
-    (port, guard)
 }

@@ -1,5 +1,7 @@
 //! The black-box suite: the binary through its command line, the servers through raw sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod access;
 mod conformance;
 mod hostile;
@@ -7,6 +9,8 @@ mod keep;
 mod leaks;
 mod limits;
 mod mended;
+mod options;
 mod run;
 mod serve;
+mod spill;
 mod support;

@@ -9,7 +9,8 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::Signal;
 
 use crate::support::{
-    TestServer, Transport, binary, finish, is_alive, on_both_transports, poll_until, send_signal,
+    Doomed, TestServer, Transport, binary, finish, is_alive, on_both_transports, poll_until,
+    send_signal,
 };
 
 on_both_transports!(
@@ -257,37 +258,41 @@ fn a_server_that_is_none_is_told_as_such() {
 }
 
 #[test]
-fn a_signal_that_ends_run_ends_the_command_that_it_serves_itself() {
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL] {
+fn sigterm_to_run_ends_the_command_that_it_serves_itself() {
+    ends_with_its_command(Signal::TERM);
+}
+
+#[test]
+fn sigint_to_run_ends_the_command_that_it_serves_itself() {
+    ends_with_its_command(Signal::INT);
+}
+
+/// A terminal that is closed sends it.
+#[test]
+fn sighup_to_run_ends_the_command_that_it_serves_itself() {
+    ends_with_its_command(Signal::HUP);
+}
+
+fn ends_with_its_command(signal: Signal) {
+    for _ in 0..10 {
         let dir = tempfile::tempdir().unwrap();
-        let pidfile = dir.path().join("pid");
-        let mut command = sockproc(&["run", "--"]);
-        command
-            .arg(format!(
-                "echo $$ > {}; sleep 1000; sleep 1000",
-                pidfile.display()
-            ))
-            .stdin(Stdio::null());
-        let mut process = command.spawn().unwrap();
-        poll_until(|| fs::read_to_string(&pidfile).is_ok_and(|text| text.ends_with('\n')));
-        let pid = fs::read_to_string(&pidfile)
-            .unwrap()
-            .trim()
-            .parse()
+        let line = "echo $$ > pid; exec sleep 1000";
+        let mut process = sockproc(&["run", "--", line])
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .spawn()
             .unwrap();
+        let pid = || fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
+        poll_until(|| pid().ends_with('\n'));
+        let command = Doomed(pid().trim().parse().unwrap());
         send_signal(process.id(), signal);
         let status = process.wait().unwrap();
-        if signal == Signal::KILL {
-            // Nobody is left to end it.
-            send_signal(pid, Signal::KILL);
-        } else {
-            assert!(
-                status.signal() == Some(signal.as_raw())
-                    || status.code() == Some(128 + signal.as_raw()),
-                "{status:?}"
-            );
-        }
-        poll_until(|| !is_alive(pid));
+        let by_signal = status.signal() == Some(signal.as_raw());
+        assert!(
+            by_signal || status.code() == Some(128 + signal.as_raw()),
+            "{status:?}"
+        );
+        poll_until(|| !is_alive(command.0));
     }
 }
 

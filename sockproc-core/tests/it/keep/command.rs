@@ -13,6 +13,7 @@ on_both_transports!(
     the_umask_is_the_daemons,
     the_limits_are_the_daemons,
     a_soft_limit_of_descriptors_is_the_daemons,
+    a_daemons_commands_see_the_launchers_world,
     no_signal_is_blocked_or_ignored,
     sigpipe_ends_a_writer,
 );
@@ -70,14 +71,39 @@ fn a_soft_limit_of_descriptors_is_the_daemons(on: Transport) {
     assert_eq!(server.run("ulimit -S -n; ulimit -H -n").out(), "100\n500\n");
 }
 
+fn a_daemons_commands_see_the_launchers_world(on: Transport) {
+    // Only the working directory is the daemon's own, and PWD with it.
+    let world = "cd /; unset OLDPWD; umask 0137; MARK=launchers; export MARK; ulimit -n 500; ulimit -S -n 100; ulimit -c 0";
+    let command = "env | LC_ALL=C sort; umask; cat /proc/self/limits; pwd";
+    let daemon = on.setup().shell(world).launch();
+    let plain = Command::new("/bin/sh")
+        .args(["-c", &format!("{world}; exec /bin/sh -c \"$0\""), command])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(
+        daemon.run(command),
+        Reply::new(0, plain.stdout, plain.stderr)
+    );
+    let signals = daemon.run("grep -E 'Sig(Blk|Ign)' /proc/self/status").out();
+    assert_no_signal(&signals);
+}
+
 fn no_signal_is_blocked_or_ignored(on: Transport) {
-    let reply = on.server().run("grep -E 'Sig(Blk|Ign)' /proc/self/status");
-    for line in reply.out().lines() {
-        let mask = u64::from_str_radix(line.split('\t').nth(1).unwrap(), 16).unwrap();
+    assert_no_signal(
+        &on.server()
+            .run("grep -E 'Sig(Blk|Ign)' /proc/self/status")
+            .out(),
+    );
+}
+
+fn assert_no_signal(masks: &str) {
+    assert_eq!(masks.lines().count(), 2, "{masks}");
+    for line in masks.lines() {
+        let mask = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
         // 32 and 33 are libc's own: whoever started this test may have left them ignored.
         assert_eq!(mask & !(0b11 << 31), 0, "{line}");
     }
-    assert_eq!(reply.out().lines().count(), 2);
 }
 
 fn sigpipe_ends_a_writer(on: Transport) {

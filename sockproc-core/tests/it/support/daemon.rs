@@ -121,6 +121,15 @@ impl Drop for Daemon {
     }
 }
 
+/// A process that ends with this value, whatever comes of the test.
+pub(crate) struct Doomed(pub(crate) u32);
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        send_signal(self.0, Signal::KILL);
+    }
+}
+
 /// A zombie is dead: who ought to reap it may be late.
 pub(crate) fn is_alive(pid: u32) -> bool {
     !matches!(state_of(pid), None | Some('Z' | 'X'))

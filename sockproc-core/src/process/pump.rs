@@ -4,6 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Pipe;
@@ -77,18 +78,51 @@ pub(crate) async fn drain_now(pipe: &Pipe, sink: &mut impl Sink) -> io::Result<(
 /// None that a command can cause.
 pub(crate) async fn feed(pipe: &Pipe, mut data: &[u8]) -> io::Result<ControlFlow<()>> {
     while !data.is_empty() {
-        let mut guard = pipe.writable().await?;
-        match guard.try_io(|pipe| Ok(rustix::io::write(pipe, data)?)) {
-            Ok(Ok(len)) => data = &data[len..],
-            Ok(Err(error)) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::BrokenPipe => return Ok(ControlFlow::Break(())),
-                _ => return Err(error),
-            },
-            Err(_would_block) => {}
+        // Written before readiness is asked for: `closed` clears it.
+        match rustix::io::write(pipe, data) {
+            Ok(len) => data = &data[len..],
+            Err(Errno::AGAIN) => {
+                let mut guard = pipe.writable().await?;
+                if is_full(pipe) {
+                    guard.clear_ready();
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::PIPE) => return Ok(ControlFlow::Break(())),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// Resolves once no process holds the other end of a command's stdin.
+pub(crate) async fn closed(pipe: &Pipe) {
+    loop {
+        let Ok(mut guard) = pipe.writable().await else {
+            return;
+        };
+        if poll_now(pipe).contains(PollFlags::ERR) {
+            return;
+        }
+        guard.clear_ready();
+    }
+}
+
+/// Whether a write would block; a pipe without a reader is never full.
+fn is_full(pipe: &Pipe) -> bool {
+    poll_now(pipe).is_empty()
+}
+
+fn poll_now(pipe: &Pipe) -> PollFlags {
+    let mut fds = [PollFd::new(pipe, PollFlags::OUT)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    match poll(&mut fds, Some(&now)) {
+        Ok(_) => fds[0].revents(),
+        Err(_) => PollFlags::empty(),
+    }
 }
 
 fn read(pipe: &Pipe, buffer: &mut Vec<u8>) -> rustix::io::Result<usize> {

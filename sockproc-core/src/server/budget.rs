@@ -65,18 +65,16 @@ impl Budget {
             .min(Semaphore::MAX_PERMITS);
         let spawns = (limit / 64).clamp(1, 16);
         let taken = open_fds()? + SPARE_FDS + spawns * SPAWN_FDS + RUN_FDS as usize;
-        match limit.checked_sub(taken) {
-            Some(fds @ 1..) => Ok(Self {
-                fds: Arc::new(Semaphore::new(fds)),
-                last_run: Arc::new(Semaphore::new(1)),
-                spawns: Semaphore::new(spawns),
-                idle: Mutex::default(),
-            }),
-            _ => Err(io::Error::other(format!(
-                "the limit of {limit} open files is too low: {} are needed (ulimit -n)",
-                taken + 1
-            ))),
+        let fds = limit.saturating_sub(taken);
+        if fds == 0 {
+            return Err(too_low(limit, taken + 1));
         }
+        Ok(Self {
+            fds: Arc::new(Semaphore::new(fds)),
+            last_run: Arc::new(Semaphore::new(1)),
+            spawns: Semaphore::new(spawns),
+            idle: Mutex::default(),
+        })
     }
 
     /// Room for a connection; closes the longest-idle one if there is none.
@@ -189,6 +187,24 @@ pub(crate) fn raise_open_files() -> (u64, Option<Rlimit>) {
         return (limit(&before), None);
     }
     (limit(&getrlimit(Resource::Nofile)), Some(before))
+}
+
+/// Fails where not even tokio could start; it would panic.
+pub(crate) fn check_open_files() -> io::Result<()> {
+    /// Two epoll instances, an event, and the signals' socket pair with a copy.
+    const RUNTIME_FDS: usize = 7;
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let needed = open_fds()? + RUNTIME_FDS + SPARE_FDS + SPAWN_FDS + RUN_FDS as usize + 1;
+    match usize::try_from(limit) {
+        Ok(limit) if limit < needed => Err(too_low(limit, needed)),
+        _ => Ok(()),
+    }
+}
+
+fn too_low(limit: usize, needed: usize) -> io::Error {
+    io::Error::other(format!(
+        "the limit of {limit} open files is too low: {needed} are needed (ulimit -n)"
+    ))
 }
 
 fn open_fds() -> io::Result<usize> {

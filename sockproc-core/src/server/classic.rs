@@ -13,7 +13,7 @@ use super::outputs::{self, Outputs, Rules};
 use super::peer::Peer;
 use super::socket::{Socket, Transport};
 use super::spool::Allowance;
-use super::stdin::{self, StdinEnd};
+use super::stdin::{self, Feed, StdinEnd};
 use crate::process::{Leader, Pipe, Process};
 use crate::proto::classic::{ServerSession, note};
 use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus};
@@ -27,7 +27,7 @@ const SMALL_REPLY_LEN: u64 = 64 * 1024;
 /// After the reply a client has so much time from byte to byte to close.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A client that sends more than this after its request is cut off.
+/// A client that sends more than this past what it announced is cut off.
 const MAX_DISCARD_LEN: u64 = 64 * 1024 * 1024;
 
 /// A connection on its way through its one exchange.
@@ -159,29 +159,40 @@ impl<'a> Exchange<'a> {
     async fn until_over(
         &mut self,
         leader: &Leader,
-        pipe: Pipe,
+        stdin: Pipe,
         permit: Option<OwnedSemaphorePermit>,
         outputs: impl Future<Output = Outputs>,
     ) -> Option<Outputs> {
         let (socket, config) = (&self.socket, &self.shared.config);
-        let kill_on_disconnect = config.classic_on_disconnect == OnDisconnect::Kill;
+        let (open, stdin_closed) = stdin::Open::new(stdin, permit);
+        let feed = Feed::new(socket, &mut self.session, leader.group(), open);
         let gone = async {
-            let fed = stdin::feed(socket, &mut self.session, pipe, leader.group()).await;
-            if fed == StdinEnd::Gone {
+            if feed.run().await == StdinEnd::Gone {
                 return;
             }
-            drop(permit);
-            if kill_on_disconnect {
-                socket.hung_up().await;
-                leader.terminate(config.kill_grace).await;
-            } else {
-                std::future::pending::<()>().await;
+            match config.classic_on_disconnect {
+                OnDisconnect::Finish => std::future::pending().await,
+                OnDisconnect::Kill => {
+                    socket.hung_up().await;
+                    leader.terminate(config.kill_grace).await;
+                }
             }
+        };
+        let over = async {
+            let outputs = outputs.await;
+            if outputs.at_end {
+                // Whom the command left behind with its stdin gets all of it.
+                tokio::select! {
+                    _ = stdin_closed => {}
+                    () = self.shared.shutdown.killing() => {}
+                }
+            }
+            outputs
         };
         tokio::select! {
             biased;
             () = gone => None,
-            outputs = outputs => Some(outputs),
+            outputs = over => Some(outputs),
         }
     }
 
@@ -251,15 +262,17 @@ impl<'a> Exchange<'a> {
         self.socket.half_close();
         let idle = self.shared.budget.idle();
         tokio::select! {
+            biased;
             () = self.discard() => {}
             () = idle.evicted() => {}
+            () = self.shared.shutdown.draining() => {}
         }
     }
 
     /// Reads and forgets until end of file, silence or [`MAX_DISCARD_LEN`].
     async fn discard(&self) {
         let mut chunk = [0; HEAD_READ_LEN];
-        let mut left = MAX_DISCARD_LEN;
+        let mut left = self.session.stdin_left().saturating_add(MAX_DISCARD_LEN);
         while let Ok(Ok(len @ 1..)) =
             tokio::time::timeout(LINGER, self.socket.read(&mut chunk)).await
         {

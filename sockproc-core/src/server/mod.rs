@@ -1,6 +1,6 @@
 //! The server: accepts connections and answers them; knows sockets, not pipes.
 
-mod budget;
+pub(crate) mod budget;
 mod classic;
 mod config;
 pub(crate) mod directory;
@@ -31,7 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{info, warn};
 
-use crate::process::{Orphans, Spawner, close_inherited_fds, reset_sigchld};
+use crate::process::{Orphans, Spawner, close_inherited_fds, prepare_signals};
 use crate::reactor::watch;
 use budget::Budget;
 use classic::Exchange;
@@ -42,7 +42,7 @@ use spill::Spill;
 /// Runs the commands of everyone who connects.
 ///
 /// It owns the process that it lives in: it raises the limit on open files, puts SIGCHLD back to its
-/// default and marks inherited descriptors close-on-exec.
+/// default, ignores SIGXFSZ and marks inherited descriptors close-on-exec.
 pub struct Server {
     shared: Arc<Shared>,
 }
@@ -64,7 +64,7 @@ impl Server {
     /// # Errors
     /// The limit on open files leaves no room for a single run.
     pub fn new(config: Config) -> io::Result<Self> {
-        reset_sigchld();
+        prepare_signals();
         close_inherited_fds();
         let (limit, before) = budget::raise_open_files();
         let spill = Spill::new(config.spill_dir.clone(), config.max_spill_total);

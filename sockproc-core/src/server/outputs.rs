@@ -22,6 +22,8 @@ const AFTER_KILL: Duration = Duration::from_secs(1);
 pub(crate) struct Outputs {
     pub(crate) stdout: Spool,
     pub(crate) stderr: Spool,
+    /// Whether both streams came to their ends: nobody holds them any more.
+    pub(crate) at_end: bool,
     /// Why output is missing, if some is; the run was killed for it.
     pub(crate) cut: Option<io::Error>,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Rules<'a> {
     pub(crate) shutdown: &'a Shutdown,
 }
 
-/// Reads both pipes to their ends, or to what `rules` take for it.
+/// Reads both pipes to their ends, or to what `rules` take for it, and waits for the leader's exit.
 pub(crate) async fn collect(
     leader: &Leader,
     stdout_pipe: Pipe,
@@ -45,20 +47,21 @@ pub(crate) async fn collect(
     let activity = Activity::default();
     let mut stdout = Spool::new(rules.allowance.clone());
     let mut stderr = Spool::new(rules.allowance.clone());
-    let over_early = {
-        let both = async {
+    let at_end = {
+        let whole = async {
             tokio::join!(
                 keep(&stdout_pipe, &mut stdout, &activity),
                 keep(&stderr_pipe, &mut stderr, &activity),
             );
+            leader.exited().await;
         };
         tokio::select! {
             biased;
-            () = both => false,
-            () = end(leader, &activity, &rules) => true,
+            () = whole => true,
+            () = end(leader, &activity, &rules) => false,
         }
     };
-    if over_early && activity.cut.get().is_none() {
+    if !at_end && activity.cut.get().is_none() {
         for (pipe, spool) in [(&stdout_pipe, &mut stdout), (&stderr_pipe, &mut stderr)] {
             if let Err(error) = pump::drain_now(pipe, spool).await {
                 let _ = activity.cut.set(error);
@@ -68,6 +71,7 @@ pub(crate) async fn collect(
     Outputs {
         stdout,
         stderr,
+        at_end,
         cut: activity.cut.into_inner(),
     }
 }

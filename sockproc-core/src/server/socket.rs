@@ -92,6 +92,11 @@ impl Socket {
             && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
+    /// Bytes that have come and were not read.
+    pub(crate) fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.fd).unwrap_or(0)
+    }
+
     /// Resolves once the peer has gone altogether; bytes that it sends meanwhile stay unread.
     pub(crate) async fn hung_up(&self) {
         while !self.is_hung_up() {

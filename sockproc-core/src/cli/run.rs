@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bytes::Bytes;
@@ -25,8 +26,8 @@ const OWN_FAILURE: i32 = 125;
 /// server takes for its end.
 const UNTIL_HALF_CLOSE: u64 = i64::MAX as u64;
 
-/// What is received at once.
-const READ_LEN: usize = 64 * 1024;
+/// What is moved at once.
+const CHUNK_LEN: usize = 64 * 1024;
 
 /// Run a command: its streams are ours, its exit code is ours, 128+n if signal n ended it.
 #[derive(Args)]
@@ -65,18 +66,31 @@ fn run(arguments: Arguments) -> Result<WaitStatus, Failure> {
         Some(address) => Some(address),
         None => Address::from_env().map_err(Error::from)?,
     };
-    let socket = match address {
-        Some(address) => connect(address)?,
-        None => serve_ourselves()?,
+    let (socket, server) = match address {
+        Some(address) => (connect(address)?, None),
+        None => serve_ourselves().map(|(socket, server)| (socket, Some(server)))?,
     };
     let lost = |source| Error::Disconnected { sent: true, source };
     socket.writer().write_all(&head).map_err(lost)?;
+    let unreadable = Arc::new(Mutex::new(None));
     if let Some(stdin) = stdin {
-        let socket = socket.try_clone().map_err(lost)?;
+        let (socket, unreadable) = (socket.try_clone().map_err(lost)?, unreadable.clone());
         // Not joined: a command that ends before its stdin does is over all the same.
-        thread::spawn(move || socket.send_all(stdin));
+        thread::spawn(move || socket.send_all(stdin, &unreadable));
     }
-    copy_reply(&socket, &mut session)
+    let status = copy_reply(&socket, &mut session);
+    socket.abort();
+    if let Some(signal) = server.and_then(|server| server.join().ok().flatten()) {
+        std::process::exit(serving::die_by(signal));
+    }
+    match unreadable.lock().ok().and_then(|mut error| error.take()) {
+        Some(error) if status.is_err() => Err(Error::Stdin {
+            sent: true,
+            source: error,
+        }
+        .into()),
+        _ => status,
+    }
 }
 
 /// Why there is no status.
@@ -141,12 +155,35 @@ impl Socket {
         }
     }
 
-    /// Sends `stdin` to its end and half-closes; the reply tells whatever goes wrong.
-    fn send_all(&self, mut stdin: File) {
-        let _ = io::copy(&mut stdin, &mut self.writer());
+    /// Sends `stdin` to its end and half-closes. If it cannot be read, the server is to see a client
+    /// that has gone, and the command no end of file.
+    fn send_all(&self, mut stdin: File, unreadable: &Mutex<Option<io::Error>>) {
+        let mut chunk = vec![0; CHUNK_LEN];
+        loop {
+            match stdin.read(&mut chunk) {
+                Ok(0) => break,
+                // The reply tells why the server takes no more.
+                Ok(len) if self.writer().write_all(&chunk[..len]).is_err() => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let _ = unreadable.lock().map(|mut slot| *slot = Some(error));
+                    return self.abort();
+                }
+            }
+        }
         let _ = match self {
             Self::Unix(socket) => socket.shutdown(Shutdown::Write),
             Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// Ends both directions, for every copy of this socket.
+    fn abort(&self) {
+        let _ = match self {
+            Self::Unix(socket) => socket.shutdown(Shutdown::Both),
+            // A TCP server would take that for a half-close; this resets the connection (connect(2)).
+            Self::Tcp(socket) => rustix::net::connect_unspec(socket).map_err(io::Error::from),
         };
     }
 }
@@ -159,11 +196,14 @@ fn connect(address: Address) -> Result<Socket, Error> {
     result.map_err(|source| Error::Connect { address, source })
 }
 
-/// Starts a server for one connection on a thread of this process.
+/// A thread that serves, and gives the signal that ended the command in our place.
+type OwnServer = thread::JoinHandle<Option<i32>>;
+
+/// Starts a server for one connection in this process.
 ///
 /// A signal that ends us ends the command first, which no terminal reaches: it is in a process group
 /// of its own.
-fn serve_ourselves() -> Result<Socket, Failure> {
+fn serve_ourselves() -> Result<(Socket, OwnServer), Failure> {
     let (ours, its) = UnixStream::pair().map_err(Failure::Serve)?;
     let config = Config {
         classic_on_disconnect: OnDisconnect::Kill,
@@ -171,14 +211,13 @@ fn serve_ourselves() -> Result<Socket, Failure> {
     };
     serving::log_to_stderr(serving::level_from_environment());
     let serve = serving::serve_one(OwnedFd::from(its), config).map_err(Failure::Serve)?;
-    thread::spawn(serve);
-    Ok(Socket::Unix(ours))
+    Ok((Socket::Unix(ours), thread::spawn(serve)))
 }
 
 /// Copies the command's output to ours as it comes.
 fn copy_reply(socket: &Socket, session: &mut ClientSession) -> Result<WaitStatus, Failure> {
     let mut reader = socket.reader();
-    let mut chunk = vec![0; READ_LEN];
+    let mut chunk = vec![0; CHUNK_LEN];
     loop {
         while let Some(event) = session.next_event().map_err(protocol_error)? {
             match event {

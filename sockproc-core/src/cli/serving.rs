@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::process::getpid;
@@ -11,6 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use super::pidfile::Pidfile;
+use crate::process::is_default;
+use crate::server::budget::check_open_files;
 use crate::server::{Config, Listener, Server};
 
 /// The log level where no option tells it.
@@ -22,8 +25,8 @@ pub(super) struct Ended {
     pub(super) signal: i32,
 }
 
-/// Serves `listeners` until SIGTERM or SIGINT, then drains; a second such signal, or the end of the
-/// drain timeout, ends the commands that still run. `ready` is called when all is in place; its
+/// Serves `listeners` until SIGTERM or SIGINT, then drains; where there is a drain timeout, its end or
+/// a second such signal ends the commands that still run. `ready` is called when all is in place; its
 /// pidfile goes at the first signal.
 pub(super) fn serve(
     listeners: Vec<Listener>,
@@ -32,9 +35,12 @@ pub(super) fn serve(
 ) -> io::Result<Ended> {
     // Shown by ps, and what start-stop-daemon --name looks for, also when an interpreter runs us.
     let _ = rustix::thread::set_name(c"sockproc");
+    check_open_files()?;
     let runtime = runtime(Builder::new_multi_thread())?;
+    // The C daemon's commands outlive any number of signals to it.
+    let is_impatient = config.drain_timeout.is_some();
     let ended = runtime.block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::of_server()?;
         let server = Server::new(config)?;
         let pidfile = ready();
         let (tell, told) = tokio::sync::oneshot::channel();
@@ -46,8 +52,9 @@ pub(super) fn serve(
         };
         let mut first = SignalKind::terminate().as_raw_value();
         let stop_now = async {
-            if let Ok(mut signals) = told.await {
-                signals.next().await;
+            match told.await {
+                Ok(mut signals) if is_impatient => drop(signals.next().await),
+                _ => std::future::pending().await,
             }
         };
         server
@@ -60,12 +67,16 @@ pub(super) fn serve(
     ended
 }
 
-/// Prepares to serve one connected socket; the function that it gives does so, and ends the process
-/// by the signal that ended the command, should there be one.
-pub(super) fn serve_one(socket: OwnedFd, config: Config) -> io::Result<impl FnOnce() + Send> {
+/// Prepares to serve one connected socket; the function that it gives does so. A signal that would end
+/// this process ends the command instead, and is what the function gives.
+pub(super) fn serve_one(
+    socket: OwnedFd,
+    config: Config,
+) -> io::Result<impl FnOnce() -> Option<i32> + Send> {
+    check_open_files()?;
     let runtime = runtime(Builder::new_current_thread())?;
-    let (mut signals, server) =
-        runtime.block_on(async { Ok::<_, io::Error>((Signals::new()?, Server::new(config)?)) })?;
+    let (mut signals, server) = runtime
+        .block_on(async { Ok::<_, io::Error>((Signals::of_command()?, Server::new(config)?)) })?;
     Ok(move || {
         let mut ended_by = None;
         let served = runtime.block_on(server.serve_one(socket, async {
@@ -74,9 +85,7 @@ pub(super) fn serve_one(socket: OwnedFd, config: Config) -> io::Result<impl FnOn
         if let Err(error) = served {
             tracing::error!(%error, "cannot serve");
         }
-        if let Some(signal) = ended_by {
-            std::process::exit(die_by(signal));
-        }
+        ended_by
     })
 }
 
@@ -124,24 +133,48 @@ pub(super) fn level_from_environment() -> LevelFilter {
         .unwrap_or(LevelFilter::WARN)
 }
 
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
+/// Some of the signals that end a process.
+struct Signals(Vec<Signal>, Vec<SignalKind>);
 
 impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+    /// What ends a server: SIGTERM and SIGINT, as with the C daemon.
+    fn of_server() -> io::Result<Self> {
+        Self::new(vec![SignalKind::terminate(), SignalKind::interrupt()])
     }
 
+    /// What would end a command in our place: what this process does not ignore, as under nohup(1).
+    fn of_command() -> io::Result<Self> {
+        let all = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+        ];
+        Self::new(
+            all.into_iter()
+                .filter(|kind| is_default(kind.as_raw_value()))
+                .collect(),
+        )
+    }
+
+    fn new(kinds: Vec<SignalKind>) -> io::Result<Self> {
+        let signals = kinds
+            .iter()
+            .map(|&kind| signal(kind))
+            .collect::<io::Result<_>>()?;
+        Ok(Self(signals, kinds))
+    }
+
+    /// The number of the next of them.
     async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-        }
+        let Self(signals, kinds) = self;
+        std::future::poll_fn(|context| {
+            let arrived = signals
+                .iter_mut()
+                .position(|signal| signal.poll_recv(context).is_ready());
+            arrived.map_or(Poll::Pending, |which| {
+                Poll::Ready(kinds[which].as_raw_value())
+            })
+        })
+        .await
     }
 }

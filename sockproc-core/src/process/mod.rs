@@ -9,7 +9,7 @@ mod spawn;
 pub(crate) use group::Group;
 pub(crate) use leader::Leader;
 pub(crate) use orphans::Orphans;
-pub(crate) use spawn::{Spawner, close_inherited_fds, reset_sigchld};
+pub(crate) use spawn::{Spawner, close_inherited_fds, is_default, prepare_signals};
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -143,9 +143,12 @@ pub(crate) fn close_inherited_fds() {
     }
 }
 
-/// Puts SIGCHLD back to its default: where it is ignored, the kernel forgets every wait status.
-pub(crate) fn reset_sigchld() {
-    set_default(libc::SIGCHLD);
+/// Makes this process fit to own commands. SIGCHLD gets its default: where it is ignored, the kernel
+/// forgets every wait status. SIGXFSZ is ignored: a spill file at the size limit is an error of one
+/// write (setrlimit(2)), not the server's end.
+pub(crate) fn prepare_signals() {
+    set_action(libc::SIGCHLD, libc::SIG_DFL);
+    set_action(libc::SIGXFSZ, libc::SIG_IGN);
 }
 
 /// The child's view: everything it needs, prepared so that it need not allocate.
@@ -233,7 +236,7 @@ extern "C" fn in_child(child: *mut c_void) -> c_int {
         }
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
         for &signal in &child.inherited.signals {
-            set_default(signal);
+            set_action(signal, libc::SIG_DFL);
         }
         // Last: a signal that was waiting now meets its default, not a handler of ours.
         let mut none: libc::sigset_t = std::mem::zeroed();
@@ -280,7 +283,8 @@ type KernelSigaction = [usize; 8];
 /// Bytes in the kernel's signal mask.
 const KERNEL_SIGSET_LEN: usize = 8;
 
-fn is_default(signal: c_int) -> bool {
+/// Whether this process neither handles nor ignores `signal`.
+pub(crate) fn is_default(signal: c_int) -> bool {
     let mut action: KernelSigaction = [0; 8];
     let none: *const KernelSigaction = ptr::null();
     // SAFETY: without a new action the call only fills in `action`, which is large enough.
@@ -296,11 +300,11 @@ fn is_default(signal: c_int) -> bool {
     result != 0 || action[0] == libc::SIG_DFL
 }
 
-/// Puts a signal back to its default: a bare system call, fit for the child.
-fn set_default(signal: c_int) {
-    let action: KernelSigaction = [0; 8];
+/// Gives a signal its default or has it ignored: a bare system call, fit for the child.
+fn set_action(signal: c_int, handler: libc::sighandler_t) {
+    let action: KernelSigaction = [handler, 0, 0, 0, 0, 0, 0, 0];
     let none: *mut KernelSigaction = ptr::null_mut();
-    // SAFETY: all zero is the default action; nothing is written back.
+    // SAFETY: neither handler is a function to be called; nothing is written back.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,

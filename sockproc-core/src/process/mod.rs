@@ -1,15 +1,19 @@
 //! Supervision: one command from spawn to reap. Knows pids and pipes, not sockets.
 
+mod command_line;
 mod group;
 mod leader;
 mod orphans;
 pub(crate) mod pump;
 mod spawn;
+mod spawner;
 
+pub(crate) use command_line::CommandLine;
 pub(crate) use group::Group;
 pub(crate) use leader::Leader;
 pub(crate) use orphans::Orphans;
-pub(crate) use spawn::{Spawner, close_inherited_fds, is_default, prepare_signals};
+pub(crate) use spawn::{close_inherited_fds, is_default, prepare_signals};
+pub(crate) use spawner::Spawner;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -36,7 +40,7 @@ impl Process {
     /// Runs on a thread where blocking is allowed: an exec from a hung mount stops only its own run.
     pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> io::Result<Self> {
         let (spawner, orphans) = (spawner.clone(), spawner.orphans().clone());
-        let line = spawn::CommandLine::shell(command)?;
+        let line = CommandLine::shell(command)?;
         let started = tokio::task::spawn_blocking(move || spawner.spawn(&line))
             .await
             .map_err(io::Error::other)??;

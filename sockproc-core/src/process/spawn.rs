@@ -1,131 +1,23 @@
-//! Command line → running leader. The only file with `unsafe`.
+//! Plan → running leader. The only file with `unsafe`.
 //!
 //! The child is made by `clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD)`: as cheap as `posix_spawn` for
 //! a caller of any size, and the pidfd comes with it. Until `execve` it runs in our memory while the
-//! calling thread stands still, so it makes raw async-signal-safe calls only (signal-safety(7)).
+//! calling thread stands still, so it makes raw async-signal-safe calls only (signal-safety(7)). It is
+//! clone and not clone3, which seccomp filters of containers refuse.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::Arc;
 
-use super::Orphans;
-
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Rlimit};
 
-const SHELL: &str = "/bin/sh";
+use super::CommandLine;
 
 /// What the child needs before `execve`; it touches nothing else.
 const CHILD_STACK_LEN: usize = 64 * 1024;
-
-/// Signals 1–64 on Linux; the real-time ones are among them.
-const LAST_SIGNAL: c_int = 64;
-
-/// Starts commands with what they inherit from this process, read once.
-#[derive(Clone)]
-pub(crate) struct Spawner {
-    inherited: Arc<Inherited>,
-    orphans: Arc<Orphans>,
-}
-
-struct Inherited {
-    /// `NAME=value` strings, and pointers to them with a null at the end.
-    environment: NullEnded,
-    /// The limit on open files that commands get back when the server has raised its own.
-    open_files: Option<Rlimit>,
-    /// Signals that must be put back to their default: ignored or handled here.
-    signals: Vec<c_int>,
-}
-
-/// What to execute.
-pub(crate) struct CommandLine {
-    program: CString,
-    argv: NullEnded,
-}
-
-/// A child that has executed its program.
-pub(crate) struct Started {
-    pub(crate) pid: Pid,
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) stdin: OwnedFd,
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
-}
-
-impl Spawner {
-    /// Reads environment and signal dispositions of this process; call it after the signal handlers
-    /// are installed. `open_files` is the limit that commands are to see, if not ours.
-    pub(crate) fn new(open_files: Option<Rlimit>) -> Self {
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            let mut entry = name.into_vec();
-            entry.push(b'=');
-            entry.append(&mut value.into_vec());
-            CString::new(entry).ok()
-        });
-        let inherited = Inherited {
-            environment: NullEnded::new(environment.collect()),
-            open_files,
-            signals: (1..=LAST_SIGNAL)
-                .filter(|&signal| !is_default(signal))
-                .collect(),
-        };
-        Self {
-            inherited: Arc::new(inherited),
-            orphans: Arc::default(),
-        }
-    }
-
-    /// What knows our leaders from orphans.
-    pub(crate) fn orphans(&self) -> &Arc<Orphans> {
-        &self.orphans
-    }
-
-    /// Starts `line`; blocks until it has been executed.
-    pub(crate) fn spawn(&self, line: &CommandLine) -> io::Result<Started> {
-        let (child_stdin, stdin) = pipe()?;
-        let (stdout, child_stdout) = pipe()?;
-        let (stderr, child_stderr) = pipe()?;
-        let mut child = Child {
-            line,
-            inherited: &self.inherited,
-            stdio: [
-                child_stdin.as_raw_fd(),
-                child_stdout.as_raw_fd(),
-                child_stderr.as_raw_fd(),
-            ],
-            error: 0,
-        };
-        let (pid, pidfd) = self.orphans.add_leader(|| child.start())?;
-        for ours in [&stdin, &stdout, &stderr] {
-            rustix::io::ioctl_fionbio(ours, true)?;
-        }
-        Ok(Started {
-            pid,
-            pidfd,
-            stdin,
-            stdout,
-            stderr,
-        })
-    }
-}
-
-impl CommandLine {
-    /// `/bin/sh -c command`, with no `--`: a command that begins with `-` is an option to the shell.
-    pub(crate) fn shell(command: &[u8]) -> io::Result<Self> {
-        let words = [SHELL.as_bytes(), b"-c", command].map(CString::new);
-        let [program, option, command] = words;
-        let (program, option, command) = (program?, option?, command?);
-        Ok(Self {
-            argv: NullEnded::new(vec![program.clone(), option, command]),
-            program,
-        })
-    }
-}
 
 /// Keeps descriptors that whoever started us has left open from our commands, once and for all.
 ///
@@ -151,18 +43,40 @@ pub(crate) fn prepare_signals() {
     set_action(libc::SIGXFSZ, libc::SIG_IGN);
 }
 
-/// The child's view: everything it needs, prepared so that it need not allocate.
-struct Child<'a> {
-    line: &'a CommandLine,
-    inherited: &'a Inherited,
+/// Everything that a child needs, prepared so that it need not allocate.
+pub(super) struct Plan<'a> {
+    program: &'a CStr,
+    argv: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    /// What become its descriptors 0, 1 and 2; none of them is one of these numbers yet.
     stdio: [RawFd; 3],
+    /// The limit on open files to set, if it is to differ from ours.
+    pub(super) open_files: Option<&'a Rlimit>,
+    /// Signals to put back to their default.
+    pub(super) signals: &'a [c_int],
     /// Written by the child into our memory when it fails.
     error: c_int,
 }
 
-impl Child<'_> {
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        line: &'a CommandLine,
+        environment: &'a [CString],
+        stdio: [RawFd; 3],
+    ) -> Self {
+        Self {
+            program: &line.program,
+            argv: null_ended(&line.argv),
+            environment: null_ended(environment),
+            stdio,
+            open_files: None,
+            signals: &[],
+            error: 0,
+        }
+    }
+
     /// Clones, and returns once the child has executed its program or failed to.
-    fn start(&mut self) -> io::Result<(Pid, OwnedFd)> {
+    pub(super) fn execute(&mut self) -> io::Result<(Pid, OwnedFd)> {
         thread_local! {
             static STACK: RefCell<Vec<u8>> = RefCell::new(vec![0; CHILD_STACK_LEN]);
         }
@@ -214,19 +128,19 @@ fn or_open(pidfd: Option<OwnedFd>, pid: Pid) -> io::Result<OwnedFd> {
 }
 
 /// Everything between clone and execve, in the child, in our memory.
-extern "C" fn in_child(child: *mut c_void) -> c_int {
-    // SAFETY: `start` passes a `Child` that outlives this call. Each call below is async-signal-safe
+extern "C" fn in_child(plan: *mut c_void) -> c_int {
+    // SAFETY: `execute` passes a `Plan` that outlives this call. Each call below is async-signal-safe
     // (signal-safety(7)) or a bare system call; none allocates, locks or unwinds.
     unsafe {
-        let child = &mut *child.cast::<Child<'_>>();
+        let plan = &mut *plan.cast::<Plan<'_>>();
         libc::setpgid(0, 0);
-        for (target, &fd) in (0..).zip(&child.stdio) {
+        for (target, &fd) in (0..).zip(&plan.stdio) {
             if libc::dup2(fd, target) < 0 {
-                child.error = *libc::__errno_location();
+                plan.error = *libc::__errno_location();
                 libc::_exit(127);
             }
         }
-        if let Some(limit) = &child.inherited.open_files {
+        if let Some(limit) = plan.open_files {
             let value = |n: Option<u64>| n.unwrap_or(libc::RLIM_INFINITY);
             let limit = libc::rlimit {
                 rlim_cur: value(limit.current),
@@ -235,20 +149,19 @@ extern "C" fn in_child(child: *mut c_void) -> c_int {
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
-        for &signal in &child.inherited.signals {
+        for &signal in plan.signals {
             set_action(signal, libc::SIG_DFL);
         }
         // Last: a signal that was waiting now meets its default, not a handler of ours.
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-        let line = child.line;
         libc::execve(
-            line.program.as_ptr(),
-            line.argv.pointers.as_ptr(),
-            child.inherited.environment.pointers.as_ptr(),
+            plan.program.as_ptr(),
+            plan.argv.as_ptr(),
+            plan.environment.as_ptr(),
         );
-        child.error = *libc::__errno_location();
+        plan.error = *libc::__errno_location();
         libc::_exit(127)
     }
 }
@@ -316,41 +229,11 @@ fn set_action(signal: c_int, handler: libc::sighandler_t) {
     };
 }
 
-/// A pipe (read end, write end) outside 0–2, which the child is about to overwrite.
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((above_stdio(read)?, above_stdio(write)?))
+/// The array of pointers that `execve` wants.
+fn null_ended(strings: &[CString]) -> Vec<*const c_char> {
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
 }
-
-fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 {
-        Ok(fd)
-    } else {
-        Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?)
-    }
-}
-
-/// C strings and the array of pointers to them that `execve` wants.
-struct NullEnded {
-    pointers: Vec<*const c_char>,
-    _strings: Vec<CString>,
-}
-
-impl NullEnded {
-    fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings
-            .iter()
-            .map(|s| s.as_ptr())
-            .chain([ptr::null()])
-            .collect();
-        Self {
-            pointers,
-            _strings: strings,
-        }
-    }
-}
-
-// SAFETY: the pointers lead to heap memory of the strings beside them, which nobody changes.
-unsafe impl Send for NullEnded {}
-// SAFETY: as above.
-unsafe impl Sync for NullEnded {}

@@ -1,0 +1,36 @@
+//! What is executed, and with what environment: the strings of execve(2).
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+
+const SHELL: &str = "/bin/sh";
+
+/// A program and its argument vector.
+pub(crate) struct CommandLine {
+    pub(super) program: CString,
+    pub(super) argv: Vec<CString>,
+}
+
+impl CommandLine {
+    /// `/bin/sh -c command`, with no `--`: a command that begins with `-` is an option to the shell.
+    pub(crate) fn shell(command: &[u8]) -> io::Result<Self> {
+        let words = [SHELL.as_bytes(), b"-c", command].map(CString::new);
+        let argv = words.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            program: argv[0].clone(),
+            argv,
+        })
+    }
+}
+
+/// `NAME=value` strings of variables; those that no process can be given are left out.
+pub(super) fn environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<CString> {
+    let entries = variables.map(|(name, value)| {
+        let mut entry = name.into_vec();
+        entry.push(b'=');
+        entry.append(&mut value.into_vec());
+        CString::new(entry)
+    });
+    entries.flatten().collect()
+}

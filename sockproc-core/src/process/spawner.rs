@@ -1,0 +1,106 @@
+//! Starts commands: their pipes, and what they inherit from the server.
+
+use std::ffi::{CString, c_int};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Rlimit};
+
+use super::command_line::environment;
+use super::spawn::{self, Plan};
+use super::{CommandLine, Orphans};
+
+/// Signals 1–64 on Linux; the real-time ones are among them.
+const LAST_SIGNAL: c_int = 64;
+
+/// Starts commands with what they inherit from this process, read once.
+#[derive(Clone)]
+pub(crate) struct Spawner {
+    inherited: Arc<Inherited>,
+    orphans: Arc<Orphans>,
+}
+
+struct Inherited {
+    environment: Vec<CString>,
+    /// The limit on open files that commands get back when the server has raised its own.
+    open_files: Option<Rlimit>,
+    /// Signals that must be put back to their default: ignored or handled here.
+    signals: Vec<c_int>,
+}
+
+/// A child that has executed its program.
+pub(crate) struct Started {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+impl Spawner {
+    /// Reads environment and signal dispositions of this process; call it after the signal handlers
+    /// are installed. `open_files` is the limit that commands are to see, if not ours.
+    pub(crate) fn new(open_files: Option<Rlimit>) -> Self {
+        let inherited = Inherited {
+            environment: environment(std::env::vars_os()),
+            open_files,
+            signals: (1..=LAST_SIGNAL)
+                .filter(|&signal| !spawn::is_default(signal))
+                .collect(),
+        };
+        Self {
+            inherited: Arc::new(inherited),
+            orphans: Arc::default(),
+        }
+    }
+
+    /// What knows our leaders from orphans.
+    pub(crate) fn orphans(&self) -> &Arc<Orphans> {
+        &self.orphans
+    }
+
+    /// Starts `line`; blocks until it has been executed.
+    pub(crate) fn spawn(&self, line: &CommandLine) -> io::Result<Started> {
+        let (child_stdin, stdin) = pipe()?;
+        let (stdout, child_stdout) = pipe()?;
+        let (stderr, child_stderr) = pipe()?;
+        let mut plan = Plan::new(
+            line,
+            &self.inherited.environment,
+            [
+                child_stdin.as_raw_fd(),
+                child_stdout.as_raw_fd(),
+                child_stderr.as_raw_fd(),
+            ],
+        );
+        plan.open_files = self.inherited.open_files.as_ref();
+        plan.signals = &self.inherited.signals;
+        let (pid, pidfd) = self.orphans.add_leader(|| plan.execute())?;
+        for ours in [&stdin, &stdout, &stderr] {
+            rustix::io::ioctl_fionbio(ours, true)?;
+        }
+        Ok(Started {
+            pid,
+            pidfd,
+            stdin,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+/// A pipe (read end, write end) outside 0–2, which the child is about to overwrite.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((above_stdio(read)?, above_stdio(write)?))
+}
+
+fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        Ok(fd)
+    } else {
+        Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?)
+    }
+}

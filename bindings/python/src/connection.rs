@@ -1,0 +1,205 @@
+//! One run, driven by any event loop or by poll(2).
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+use sockproc_core::Address;
+use sockproc_core::connection::{Connection as CoreConnection, Interest, Output, Step};
+use sockproc_core::proto::{ExitStatus, Stream, WaitStatus, classic};
+
+use crate::body::Body;
+use crate::error::PyError;
+use crate::stdin::stdin_from;
+use crate::wait::{Deadline, wait};
+
+/// `Connection.on_ready`: the run is over.
+pub(crate) const DONE: u8 = 0;
+/// `Connection.on_ready`: call again when the descriptor is readable.
+pub(crate) const READABLE: u8 = 1;
+/// `Connection.on_ready`: call again when the descriptor is writable.
+pub(crate) const WRITABLE: u8 = 2;
+/// `Connection.on_ready`: call again after `retry_delay` seconds.
+pub(crate) const RETRY: u8 = 4;
+
+/// One run on a server: a non-blocking socket for an event loop to wait on.
+#[pyclass(module = "sockproc._native")]
+pub(crate) struct Connection {
+    /// Never locked, each call has the object to itself; but only so can it be shared.
+    run: Mutex<Option<CoreConnection<Body>>>,
+    output: Option<Output<Body>>,
+    retry_delay: Duration,
+    /// The process to which the run belongs.
+    pid: u32,
+}
+
+#[pymethods]
+impl Connection {
+    /// A run of the shell command line `command`; nothing is sent before the first `on_ready`.
+    ///
+    /// `stdin` is bytes, or an object whose `read(size)` gives `stdin_len` bytes in all.
+    /// `max_output` limits both streams together, in bytes.
+    #[new]
+    #[pyo3(signature = (server, command, stdin, stdin_len, max_output=None))]
+    fn new(
+        server: OsString,
+        command: PyBackedBytes,
+        stdin: Bound<'_, PyAny>,
+        stdin_len: u64,
+        max_output: Option<u64>,
+    ) -> PyResult<Self> {
+        let address = Address::parse(&server).map_err(PyError::from)?;
+        let stdin = stdin_from(stdin, stdin_len)?;
+        let command = Bytes::from_owner(command);
+        let run = CoreConnection::new(address, command, stdin).map_err(PyError::from)?;
+        Ok(Self {
+            run: Mutex::new(Some(run.max_output(max_output.unwrap_or(u64::MAX)))),
+            output: None,
+            retry_delay: Duration::ZERO,
+            pid: std::process::id(),
+        })
+    }
+
+    /// Does what can be done without blocking, at most 1 MiB each way, and says when to call again:
+    /// `DONE`, `RETRY`, or `READABLE` and `WRITABLE` or'ed.
+    ///
+    /// `ready` is what the event loop found, `READABLE` and `WRITABLE` or'ed; 0 in the first call.
+    fn on_ready(&mut self, ready: u8) -> PyResult<u8> {
+        self.step(Interest {
+            readable: ready & READABLE != 0,
+            writable: ready & WRITABLE != 0,
+        })
+    }
+
+    /// Waits until the run is over; False if it is not after `timeout` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&mut self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let deadline = Deadline::after(timeout);
+        let mut ready = Interest::default();
+        loop {
+            let pause = match self.step(ready)? {
+                DONE => return Ok(true),
+                RETRY => Some(self.retry_delay),
+                _ => None,
+            };
+            let run = self.run()?;
+            match wait(py, run.as_fd(), run.interest(), pause, deadline)? {
+                Some(found) => ready = found,
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// The wait status, stdout and stderr of a run that is over; they are given once.
+    fn output<'py>(
+        &mut self,
+        py: Python<'py>,
+    ) -> PyResult<(i32, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let Some(output) = self.output.take() else {
+            return Err(PyRuntimeError::new_err("the run is not over"));
+        };
+        let stdout = output.stdout.into_bytes(py)?;
+        let stderr = output.stderr.into_bytes(py)?;
+        Ok((output.status.raw(), stdout, stderr))
+    }
+
+    /// What has come of stdout and stderr so far.
+    fn partial_output<'py>(
+        &mut self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let run = self.run()?;
+        let stdout = run.body(Stream::Stdout).to_bytes(py)?;
+        Ok((stdout, run.body(Stream::Stderr).to_bytes(py)?))
+    }
+
+    /// Gives the run up, if it is not over: the server sees that this client has gone.
+    fn abort(&mut self) {
+        *self.slot() = None;
+    }
+
+    /// The descriptor to wait for.
+    fn fileno(&mut self) -> PyResult<i32> {
+        Ok(self.run()?.as_raw_fd())
+    }
+
+    /// Whether any byte of the request was sent: if not, the command has not run.
+    #[getter]
+    fn sent(&mut self) -> bool {
+        self.slot().as_ref().is_none_or(CoreConnection::sent)
+    }
+
+    /// Seconds to wait when `on_ready` has said `RETRY`.
+    #[getter]
+    fn retry_delay(&self) -> f64 {
+        self.retry_delay.as_secs_f64()
+    }
+}
+
+impl Connection {
+    fn slot(&mut self) -> &mut Option<CoreConnection<Body>> {
+        self.run.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The run, while it goes on and belongs to this process.
+    fn run(&mut self) -> PyResult<&mut CoreConnection<Body>> {
+        if self.pid != std::process::id() {
+            let message = "this run belongs to the process that was forked";
+            return Err(PyRuntimeError::new_err(message));
+        }
+        let ended = || PyValueError::new_err("the run is over or was given up");
+        self.slot().as_mut().ok_or_else(ended)
+    }
+
+    fn step(&mut self, ready: Interest) -> PyResult<u8> {
+        let run = self.run()?;
+        match run.on_ready(ready).map_err(PyError::from)? {
+            Step::Done(output) => {
+                self.output = Some(output);
+                self.abort();
+                Ok(DONE)
+            }
+            Step::Retry(delay) => {
+                self.retry_delay = delay;
+                Ok(RETRY)
+            }
+            Step::Wait | Step::Yield => {
+                let Interest { readable, writable } = run.interest();
+                Ok(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE)
+            }
+        }
+    }
+}
+
+/// Refuses a `server` that is no address.
+#[pyfunction]
+pub(crate) fn check_address(server: OsString) -> PyResult<()> {
+    Address::parse(&server).map_err(PyError::from)?;
+    Ok(())
+}
+
+/// The shell command line that becomes the program `argv[0]` with exactly these words.
+#[pyfunction]
+pub(crate) fn exec_line<'py>(
+    py: Python<'py>,
+    argv: Vec<PyBackedBytes>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let line = classic::exec_line(argv).map_err(PyError::from)?;
+    Ok(PyBytes::new(py, &line))
+}
+
+/// What `subprocess` calls the return code of a wait status; None if it names no end of a process.
+#[pyfunction]
+pub(crate) fn returncode(status: i32) -> Option<i16> {
+    match WaitStatus::from_raw(status).decode() {
+        ExitStatus::Code(code) => Some(code.into()),
+        ExitStatus::Signal { signal, .. } => Some(-i16::from(signal)),
+        _ => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! Core errors as the exceptions of `sockproc._errors`.
+
+use std::io::ErrorKind;
+
+use pyo3::prelude::*;
+use sockproc_core::Error;
+use sockproc_core::proto::Stream;
+
+pyo3::import_exception!(sockproc._errors, BadAddress);
+pyo3::import_exception!(sockproc._errors, BadRequest);
+pyo3::import_exception!(sockproc._errors, CannotConnect);
+pyo3::import_exception!(sockproc._errors, ConnectionLost);
+pyo3::import_exception!(sockproc._errors, NoRoom);
+pyo3::import_exception!(sockproc._errors, NoServer);
+pyo3::import_exception!(sockproc._errors, OutputTooLarge);
+pyo3::import_exception!(sockproc._errors, ProtocolError);
+pyo3::import_exception!(sockproc._errors, ServerForbidden);
+pyo3::import_exception!(sockproc._errors, ServerNotFound);
+pyo3::import_exception!(sockproc._errors, ServerNotListening);
+
+/// An error on its way to Python.
+pub(crate) struct PyError(Error);
+
+impl<E: Into<Error>> From<E> for PyError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<PyError> for PyErr {
+    fn from(PyError(error): PyError) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::NoServer => NoServer::new_err(()),
+            Error::Address(_) => BadAddress::new_err(message),
+            Error::Argv(_) | Error::Request(_) => BadRequest::new_err(message),
+            Error::Protocol(_) => ProtocolError::new_err(message),
+            Error::Connect { address, source } => {
+                let args = (source.raw_os_error(), reason(&source), address.to_string());
+                match source.kind() {
+                    ErrorKind::NotFound => ServerNotFound::new_err(args),
+                    ErrorKind::ConnectionRefused => ServerNotListening::new_err(args),
+                    ErrorKind::PermissionDenied => ServerForbidden::new_err(args),
+                    _ => CannotConnect::new_err(args),
+                }
+            }
+            Error::Disconnected { sent, source } => {
+                ConnectionLost::new_err((format!("{message}: {source}"), sent))
+            }
+            Error::OutputTooLarge { stream, len, limit } => {
+                OutputTooLarge::new_err((name(stream), len, limit))
+            }
+            Error::NoRoom { .. } => NoRoom::new_err(message),
+            // The exception of whoever was to give the stdin, or the kernel's word.
+            Error::Stdin { source, .. } | Error::Wait(source) => source.into(),
+            _ => pyo3::exceptions::PyRuntimeError::new_err(message),
+        }
+    }
+}
+
+/// What `os.strerror` says, without the "(os error 2)" that Rust appends.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" (os error") {
+        Some((reason, _)) => reason.to_owned(),
+        None => text,
+    }
+}
+
+fn name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    }
+}

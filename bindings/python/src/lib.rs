@@ -1,0 +1,32 @@
+//! `sockproc._native`: what the Python package does not do in Python.
+
+mod body;
+mod connection;
+mod error;
+mod stdin;
+mod wait;
+
+/// The compiled half of sockproc: a connection that event loops drive, and the command line.
+///
+/// Private: what is for use is in `sockproc` itself.
+#[pyo3::pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use crate::connection::{Connection, check_address, exec_line, returncode};
+
+    /// `Connection.on_ready`: the run is over.
+    #[pymodule_export]
+    const DONE: u8 = crate::connection::DONE;
+
+    /// `Connection.on_ready`: call again when the descriptor is readable.
+    #[pymodule_export]
+    const READABLE: u8 = crate::connection::READABLE;
+
+    /// `Connection.on_ready`: call again when the descriptor is writable.
+    #[pymodule_export]
+    const WRITABLE: u8 = crate::connection::WRITABLE;
+
+    /// `Connection.on_ready`: call again after `retry_delay` seconds.
+    #[pymodule_export]
+    const RETRY: u8 = crate::connection::RETRY;
+}

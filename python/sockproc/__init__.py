@@ -1,0 +1,74 @@
+"""Runs commands for programs that must not block or fork.
+
+A small server runs the commands; this process opens a socket, sends a command and its
+stdin, and reads back exit code, stdout and stderr.
+
+>>> run("uname -s; echo hello | tr a-z A-Z", text=True).stdout
+'Linux\\nHELLO\\n'
+
+``sockproc.aio`` is the same for asyncio, uvloop, trio and anyio. The server is the one
+that ``server=`` or ``$SOCKPROC_SOCKET`` names; :class:`Server` starts one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from ._completed import Completed
+from ._errors import (
+    BadAddress,
+    BadRequest,
+    CalledProcessError,
+    CannotConnect,
+    ConnectionLost,
+    Error,
+    NoRoom,
+    NoServer,
+    OutputTooLarge,
+    ProtocolError,
+    ServerFailed,
+    ServerForbidden,
+    ServerNotFound,
+    ServerNotListening,
+    StatusUnknown,
+    TimeoutExpired,
+)
+from .client import Client, run
+
+if TYPE_CHECKING:
+    from . import aio
+
+__all__ = [
+    "BadAddress",
+    "BadRequest",
+    "CalledProcessError",
+    "CannotConnect",
+    "Client",
+    "Completed",
+    "ConnectionLost",
+    "Error",
+    "NoRoom",
+    "NoServer",
+    "OutputTooLarge",
+    "ProtocolError",
+    "ServerFailed",
+    "ServerForbidden",
+    "ServerNotFound",
+    "ServerNotListening",
+    "StatusUnknown",
+    "TimeoutExpired",
+    "aio",
+    "run",
+]
+
+# Where users, tracebacks and pickles find them.
+for _name in __all__:
+    if isinstance(_class := globals().get(_name), type):
+        _class.__module__ = __name__
+
+
+def __getattr__(name: str) -> object:
+    if name == "aio":
+        return importlib.import_module(".aio", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,83 @@
+"""One call of ``run``, as far as it is the same whether its caller waits or awaits."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ._completed import Completed
+from ._errors import NoServer, StatusUnknown, TimeoutExpired
+from ._native import Connection, exec_line, returncode
+from ._stdin import Source
+from ._text import TextMode
+from ._types import Address, Command
+
+
+def address_text(server: Address | None) -> str:
+    """The address of the server to ask.
+
+    Raises:
+        NoServer: neither ``server`` nor the environment says which.
+    """
+    if server is None:
+        server = os.environ.get("SOCKPROC_SOCKET")
+        if not server:
+            raise NoServer
+        return server
+    if isinstance(server, str):
+        return server
+    if isinstance(server, int):
+        return str(server)
+    return "unix:" + os.fsdecode(server)
+
+
+def command_line(cmd: Command) -> bytes:
+    """The line for the shell that does what ``cmd`` says."""
+    if isinstance(cmd, str):
+        return os.fsencode(cmd)
+    if isinstance(cmd, bytes):
+        return cmd
+    words = [cmd] if isinstance(cmd, os.PathLike) else cmd
+    return exec_line([os.fsencode(word) for word in words])
+
+
+def connect(
+    server: str, cmd: Command, stdin: Source, max_output: int | None
+) -> Connection:
+    """The connection of one run; nothing is sent yet."""
+    return Connection(server, command_line(cmd), stdin.data, stdin.length, max_output)
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Refuses what is no number of seconds.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if timeout is not None and not (timeout < 0 or timeout >= 0):
+        raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
+
+
+def finish(
+    connection: Connection, cmd: Command, check: bool, text: TextMode | None
+) -> Completed[Any]:
+    """What became of a run that is over."""
+    status, stdout, stderr = connection.output()
+    if status and returncode(status) is None:
+        raise StatusUnknown(Completed(cmd, status, stdout, stderr))
+    completed: Completed[Any]
+    if text is None:
+        completed = Completed(cmd, status, stdout, stderr)
+    else:
+        completed = Completed(cmd, status, text.decode(stdout), text.decode(stderr))
+    return completed.check() if check else completed
+
+
+def expired(
+    connection: Connection, cmd: Command, timeout: float | None
+) -> TimeoutExpired:
+    """What to raise when the timeout, which is not None then, has passed."""
+    stdout, stderr = connection.partial_output()
+    return TimeoutExpired(
+        cmd, timeout or 0.0, stdout or None, stderr or None, connection.sent
+    )

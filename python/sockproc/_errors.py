@@ -1,0 +1,206 @@
+"""What can go wrong, and whether the command may have run all the same."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+from ._completed import Completed
+
+
+class Error(Exception):
+    """The base of all exceptions of this package.
+
+    Attributes:
+        may_have_run: False when the command has certainly not been started, so that asking again is
+            safe; True when it ran, is running, or may have run.
+
+    >>> try:
+    ...     run("true", server="/nonexistent/sockproc.sock")
+    ... except Error as error:
+    ...     error.may_have_run
+    False
+    """
+
+    may_have_run: bool = False
+
+
+class NoServer(Error, LookupError):
+    """Neither ``server=`` nor ``$SOCKPROC_SOCKET`` says which server to ask."""
+
+    def __init__(
+        self, message: str = "no server: give server=, or set $SOCKPROC_SOCKET"
+    ) -> None:
+        super().__init__(message)
+
+
+class BadAddress(Error, ValueError):
+    """The server's address is none.
+
+    >>> run("true", server="127.0.0.1:70000")
+    Traceback (most recent call last):
+    ...
+    sockproc.BadAddress: port "70000" is not a number from 1 to 65535
+    """
+
+
+class BadRequest(Error, ValueError):
+    """The command cannot be sent: a NUL or CRLF in it, or longer than the kernel takes.
+
+    >>> run("echo a\\0b")
+    Traceback (most recent call last):
+    ...
+    sockproc.BadRequest: command holds a NUL at byte 6
+    """
+
+
+class CannotConnect(Error, ConnectionError):
+    """No connection to the server came about. ``errno``, ``strerror`` and ``filename`` say why."""
+
+
+class ServerNotFound(CannotConnect, FileNotFoundError):
+    """There is no socket at the server's path."""
+
+
+class ServerNotListening(CannotConnect, ConnectionRefusedError):
+    """There is a socket, or a port, but no server behind it."""
+
+
+class ServerForbidden(CannotConnect, PermissionError):
+    """The mode or the owner of the server's socket keeps this process out."""
+
+
+class ConnectionLost(Error, ConnectionError):
+    """The connection ended before the answer was complete."""
+
+    def __init__(self, message: str, may_have_run: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_run = may_have_run
+
+
+class ProtocolError(Error, ConnectionError):
+    """What answers is no sockproc server."""
+
+    may_have_run = True
+
+
+class NoRoom(Error, MemoryError):
+    """The command ran to its end, but there is no memory for its output."""
+
+    may_have_run = True
+
+
+class StatusUnknown(Error):
+    """The command ran, but its wait status is none that a process can end with.
+
+    Attributes:
+        completed: the command, the status as it came, and all output, as bytes.
+    """
+
+    may_have_run = True
+
+    def __init__(self, completed: Completed[bytes]) -> None:
+        super().__init__(completed)
+        self.completed = completed
+
+    def __str__(self) -> str:
+        return f"command {self.completed.cmd!r} ended with unknown wait status {self.completed.status}"
+
+
+class OutputTooLarge(Error):
+    """The command ran to its end, but wrote more than ``max_output`` bytes; its output is dropped.
+
+    Attributes:
+        stream: ``"stdout"`` or ``"stderr"``: the stream that went past the limit.
+        length: bytes that the command wrote to it.
+        max_output: bytes that were allowed, both streams together.
+
+    >>> run("head -c 2000 /dev/zero", max_output=1000)
+    Traceback (most recent call last):
+    ...
+    sockproc.OutputTooLarge: stdout of 2000 bytes goes past the output limit of 1000 bytes
+    """
+
+    may_have_run = True
+
+    def __init__(self, stream: str, length: int, max_output: int) -> None:
+        super().__init__(stream, length, max_output)
+        self.stream = stream
+        self.length = length
+        self.max_output = max_output
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stream} of {self.length} bytes "
+            f"goes past the output limit of {self.max_output} bytes"
+        )
+
+
+class CalledProcessError(Error, subprocess.CalledProcessError):
+    """``check`` was asked for, and the command did not exit with code 0.
+
+    Attributes:
+        cmd, returncode, output, stdout, stderr: as in :class:`subprocess.CalledProcessError`.
+
+    >>> run("echo no >&2; exit 3", check=True)
+    Traceback (most recent call last):
+    ...
+    sockproc.CalledProcessError: Command 'echo no >&2; exit 3' returned non-zero exit status 3.
+    """
+
+    may_have_run = True
+
+
+class TimeoutExpired(Error, subprocess.TimeoutExpired, TimeoutError):
+    """The timeout passed before the answer was complete.
+
+    Attributes:
+        cmd, timeout, output, stdout, stderr: as in :class:`subprocess.TimeoutExpired`; what had
+            arrived of the output, as bytes, or None.
+
+    >>> run("sleep 5", timeout=0.05)
+    Traceback (most recent call last):
+    ...
+    sockproc.TimeoutExpired: Command 'sleep 5' timed out after 0.05 seconds
+    """
+
+    # As an OSError this class would lose its arguments to errno and strerror.
+    def __init__(
+        self,
+        cmd: Any,
+        timeout: float,
+        output: bytes | None = None,
+        stderr: bytes | None = None,
+        may_have_run: bool = True,
+    ) -> None:
+        subprocess.TimeoutExpired.__init__(self, cmd, timeout, output, stderr)
+        self.args = (cmd, timeout, output, stderr, may_have_run)
+        self.may_have_run = may_have_run
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args
+
+    def __str__(self) -> str:
+        return subprocess.TimeoutExpired.__str__(self)
+
+
+class ServerFailed(Error, RuntimeError):
+    """A server did not start, or ended with an error.
+
+    Attributes:
+        exit_code: what the server exited with; negative for a signal, None if it never got ready.
+        stderr: what it said.
+    """
+
+    def __init__(self, exit_code: int | None, stderr: str) -> None:
+        super().__init__(exit_code, stderr)
+        self.exit_code = exit_code
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        ended = (
+            "did not get ready"
+            if self.exit_code is None
+            else f"ended with {self.exit_code}"
+        )
+        return f"server {ended}: {self.stderr.strip() or 'it said nothing'}"

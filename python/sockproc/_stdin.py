@@ -1,0 +1,157 @@
+"""Where a command's stdin comes from, and how long it is."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from ._text import TextMode
+
+
+class SupportsRead(Protocol):
+    """A file: anything with a ``read`` that gives bytes, or str."""
+
+    def read(self, size: int = ..., /) -> bytes | str: ...
+
+
+class Reader(Protocol):
+    """Gives bytes piece by piece while they are sent: at most ``size``, and never none at all."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Source(NamedTuple):
+    """What a command will read: so many bytes, at hand or to be read."""
+
+    length: int
+    data: bytes | Reader
+
+
+def source(stdin: Any, text: TextMode | None, may_block: bool = True) -> Source:
+    """The bytes of ``stdin``, whatever kind of thing it is.
+
+    Args:
+        text: how str becomes bytes; None if only bytes are taken.
+        may_block: whether a pipe or a terminal may be read to its end here.
+
+    Raises:
+        TypeError: ``stdin`` is nothing that can be read, or bytes in text mode, or str without.
+    """
+    if stdin is None:
+        return Source(0, b"")
+    if isinstance(stdin, (str, bytes)):
+        data = as_bytes(stdin, text)
+        return Source(len(data), data)
+    try:
+        view = memoryview(stdin)
+    except TypeError:
+        return _stream(stdin, text, may_block)
+    if text is not None:
+        raise _wrong_type(stdin, text)
+    return _from_view(view)
+
+
+def as_bytes(item: object, text: TextMode | None) -> bytes:
+    """One piece of stdin as bytes.
+
+    Raises:
+        TypeError: it is of the wrong kind for this mode.
+    """
+    if text is not None:
+        if isinstance(item, str):
+            return text.encode(item)
+    elif isinstance(item, bytes):
+        return item
+    elif isinstance(item, (bytearray, memoryview)):
+        return bytes(item)
+    raise _wrong_type(item, text)
+
+
+def _wrong_type(item: object, text: TextMode | None) -> TypeError:
+    wanted = "bytes-like" if text is None else "str"
+    return TypeError(
+        f"stdin must be {wanted}, a file or an iterable, not {type(item).__name__!r}"
+    )
+
+
+def _from_view(view: memoryview[Any]) -> Source:
+    flat = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+    return Source(flat.nbytes, _ViewReader(flat))
+
+
+class _ViewReader:
+    def __init__(self, view: memoryview[int]) -> None:
+        self._rest = view
+
+    def read(self, size: int) -> bytes:
+        chunk, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(chunk)
+
+
+def _stream(stdin: object, text: TextMode | None, may_block: bool) -> Source:
+    file = _os_file(stdin)
+    if file is not None:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISREG(mode):
+            sized = _regular_file(file)
+            if sized is not None:
+                return sized
+        elif not may_block:
+            raise TypeError(
+                "stdin is no regular file: reading it would block the event loop"
+            )
+        stdin, text = file, None
+    if isinstance(stdin, Iterable):
+        data = b"".join([as_bytes(item, text) for item in stdin])
+        return Source(len(data), data)
+    if isinstance(stdin, AsyncIterable):
+        raise TypeError("an asynchronous iterable can be read by sockproc.aio alone")
+    raise _wrong_type(stdin, text)
+
+
+def _os_file(stdin: object) -> io.BufferedReader | None:
+    """The buffered or raw file of the operating system that ``stdin`` is, if it is one.
+
+    A ``fileno`` alone proves nothing: a ``GzipFile`` has one too, of other bytes than its own.
+    """
+    file: Any = getattr(stdin, "buffer", stdin)
+    raw = getattr(file, "raw", file)
+    return file if isinstance(raw, io.FileIO) else None
+
+
+def _regular_file(file: io.BufferedReader) -> Source | None:
+    """The rest of a file, read as it is sent; None if the kernel does not tell its length (/proc)."""
+    if not file.readable():
+        raise io.UnsupportedOperation("stdin is a file that is not open for reading")
+    start = file.tell()
+    length = os.fstat(file.fileno()).st_size - start
+    return Source(length, _FileReader(file, start)) if length > 0 else None
+
+
+class _FileReader:
+    """Reads without moving the file's own position, which the caller may use meanwhile."""
+
+    def __init__(self, file: io.BufferedReader, offset: int) -> None:
+        self._file = file
+        self._offset = offset
+
+    def read(self, size: int) -> bytes:
+        chunk = os.pread(self._file.fileno(), size, self._offset)
+        self._offset += len(chunk)
+        return chunk
+
+
+async def async_source(stdin: Any, text: TextMode | None) -> Source:
+    """The bytes of ``stdin``, which may be an asynchronous iterable, without blocking a loop.
+
+    Raises:
+        TypeError: as :func:`source`, and for a pipe or a terminal.
+    """
+    if isinstance(stdin, AsyncIterable):
+        data = b"".join([as_bytes(item, text) async for item in stdin])
+        return Source(len(data), data)
+    return source(stdin, text, may_block=False)

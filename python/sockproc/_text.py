@@ -1,0 +1,43 @@
+"""Text mode, as subprocess has it: str in, str out, every line ending a newline."""
+
+from __future__ import annotations
+
+import io
+
+
+class TextMode:
+    """How bytes become str and str becomes bytes."""
+
+    __slots__ = ("encoding", "errors")
+
+    def __init__(self, encoding: str, errors: str) -> None:
+        self.encoding = encoding
+        self.errors = errors
+
+    def encode(self, text: str) -> bytes:
+        """The bytes of ``text``."""
+        return text.encode(self.encoding, self.errors)
+
+    def decode(self, data: bytes) -> str:
+        """The text of ``data``, with ``\\r\\n`` and ``\\r`` as newlines."""
+        text = data.decode(self.encoding, self.errors)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def text_mode(
+    text: bool | None, encoding: str | None, errors: str | None
+) -> TextMode | None:
+    """The text mode that these arguments of ``run`` ask for; None if it is bytes."""
+    if not (text or encoding or errors):
+        return None
+    return TextMode(encoding or _locale_encoding(), errors or "strict")
+
+
+def _locale_encoding() -> str:
+    # From here, `text_encoding` blames the caller of `run` for not naming an encoding (PEP 597).
+    name = io.text_encoding(None, 5)
+    if name != "locale":
+        return name
+    import locale
+
+    return locale.getencoding()

@@ -1,0 +1,165 @@
+"""Running commands while the event loop goes on: asyncio, uvloop, trio and anyio on either.
+
+No thread is started and nothing is imported that the running loop has not imported itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Unpack, overload
+
+from ._call import address_text, check_timeout, connect, expired, finish
+from ._completed import Completed
+from ._drive import drive
+from ._native import check_address
+from ._stdin import Source, async_source
+from ._text import TextMode, text_mode
+from ._types import (
+    Address,
+    AnyOptions,
+    AsyncStdin,
+    BytesOptions,
+    Command,
+    EncodingOptions,
+    TextOptions,
+)
+
+
+@overload
+async def run(
+    cmd: Command,
+    stdin: AsyncStdin = None,
+    *,
+    server: Address | None = None,
+    **options: Unpack[BytesOptions],
+) -> Completed[bytes]: ...
+@overload
+async def run(
+    cmd: Command,
+    stdin: AsyncStdin = None,
+    *,
+    server: Address | None = None,
+    **options: Unpack[TextOptions],
+) -> Completed[str]: ...
+@overload
+async def run(
+    cmd: Command,
+    stdin: AsyncStdin = None,
+    *,
+    server: Address | None = None,
+    **options: Unpack[EncodingOptions],
+) -> Completed[str]: ...
+@overload
+async def run(
+    cmd: Command,
+    stdin: AsyncStdin = None,
+    *,
+    server: Address | None = None,
+    **options: Unpack[AnyOptions],
+) -> Completed[Any]: ...
+async def run(
+    cmd: Command,
+    stdin: AsyncStdin = None,
+    *,
+    server: Address | None = None,
+    timeout: float | None = None,
+    check: bool = False,
+    text: bool | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+    max_output: int | None = None,
+) -> Completed[Any]:
+    """Runs a command on a server; others run on the event loop until it has ended.
+
+    Arguments, result and exceptions are those of :func:`sockproc.run`. ``stdin`` may be an
+    asynchronous iterable too, but no pipe or terminal, which would block the loop.
+
+    Cancelling the task gives the run up at once, as a timeout does: what becomes of the
+    command is up to the server, see its ``classic_on_disconnect``.
+
+    >>> import asyncio
+    >>> asyncio.run(run("tr a-z A-Z", b"hello")).stdout
+    b'HELLO'
+    """
+    mode = text_mode(text, encoding, errors)
+    address = address_text(server)
+    return await _run(
+        address, cmd, await async_source(stdin, mode), timeout, check, mode, max_output
+    )
+
+
+class Client:
+    """Runs commands on one server. It belongs to no event loop; tasks and forks may share it.
+
+    Args:
+        server: as for :func:`sockproc.run`.
+
+    Raises:
+        NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` says which server.
+        BadAddress: it is no address.
+
+    >>> import asyncio
+    >>> asyncio.run(Client().run("echo hello")).stdout
+    b'hello\\n'
+    """
+
+    __slots__ = ("address",)
+
+    def __init__(self, server: Address | None = None) -> None:
+        self.address = address_text(server)
+        check_address(self.address)
+
+    def __repr__(self) -> str:
+        return f"aio.Client({self.address!r})"
+
+    @overload
+    async def run(
+        self, cmd: Command, stdin: AsyncStdin = None, **options: Unpack[BytesOptions]
+    ) -> Completed[bytes]: ...
+    @overload
+    async def run(
+        self, cmd: Command, stdin: AsyncStdin = None, **options: Unpack[TextOptions]
+    ) -> Completed[str]: ...
+    @overload
+    async def run(
+        self, cmd: Command, stdin: AsyncStdin = None, **options: Unpack[EncodingOptions]
+    ) -> Completed[str]: ...
+    @overload
+    async def run(
+        self, cmd: Command, stdin: AsyncStdin = None, **options: Unpack[AnyOptions]
+    ) -> Completed[Any]: ...
+    async def run(
+        self,
+        cmd: Command,
+        stdin: AsyncStdin = None,
+        *,
+        timeout: float | None = None,
+        check: bool = False,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        max_output: int | None = None,
+    ) -> Completed[Any]:
+        """Runs a command as :func:`run` does, on this client's server."""
+        mode = text_mode(text, encoding, errors)
+        data = await async_source(stdin, mode)
+        return await _run(self.address, cmd, data, timeout, check, mode, max_output)
+
+
+async def _run(
+    server: str,
+    cmd: Command,
+    stdin: Source,
+    timeout: float | None,
+    check: bool,
+    text: TextMode | None,
+    max_output: int | None,
+) -> Completed[Any]:
+    check_timeout(timeout)
+    connection = connect(server, cmd, stdin, max_output)
+    try:
+        if not await drive(connection, timeout):
+            raise expired(connection, cmd, timeout)
+    finally:
+        # A traceback would keep the connection, and so the command, alive.
+        connection.abort()
+    return finish(connection, cmd, check, text)

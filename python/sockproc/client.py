@@ -1,0 +1,181 @@
+"""Running commands while the caller waits."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack, overload
+
+from ._call import address_text, check_timeout, connect, expired, finish
+from ._completed import Completed
+from ._native import check_address
+from ._stdin import Source, source
+from ._text import TextMode, text_mode
+from ._types import (
+    Address,
+    AnyOptions,
+    BytesOptions,
+    Command,
+    EncodingOptions,
+    Stdin,
+    TextOptions,
+)
+
+
+@overload
+def run(
+    cmd: Command,
+    stdin: Stdin = None,
+    *,
+    server: Address | None = None,
+    **options: Unpack[BytesOptions],
+) -> Completed[bytes]: ...
+@overload
+def run(
+    cmd: Command,
+    stdin: Stdin = None,
+    *,
+    server: Address | None = None,
+    **options: Unpack[TextOptions],
+) -> Completed[str]: ...
+@overload
+def run(
+    cmd: Command,
+    stdin: Stdin = None,
+    *,
+    server: Address | None = None,
+    **options: Unpack[EncodingOptions],
+) -> Completed[str]: ...
+@overload
+def run(
+    cmd: Command,
+    stdin: Stdin = None,
+    *,
+    server: Address | None = None,
+    **options: Unpack[AnyOptions],
+) -> Completed[Any]: ...
+def run(
+    cmd: Command,
+    stdin: Stdin = None,
+    *,
+    server: Address | None = None,
+    timeout: float | None = None,
+    check: bool = False,
+    text: bool | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+    max_output: int | None = None,
+) -> Completed[Any]:
+    """Runs a command on a server and waits until it has ended.
+
+    Args:
+        cmd: a str or bytes is a line for ``/bin/sh``; a sequence is a program and its
+            arguments, which no shell interprets; a path is a program.
+        stdin: what the command reads: bytes-like, str in text mode, a file from its
+            current position on, or an iterable of these pieces. Files are sent as they
+            are read, iterables are gathered first. None is end of file.
+        server: a socket's path, ``unix:PATH``, ``127.0.0.1:PORT`` or a port; by default
+            what ``$SOCKPROC_SOCKET`` says.
+        timeout: seconds that the whole call may take.
+        check: raise an exception unless the exit code is 0.
+        text, encoding, errors: any of them makes stdin and output str, as in
+            ``subprocess``; the encoding is the locale's by default.
+        max_output: bytes that both output streams together may have.
+
+    Raises:
+        CalledProcessError: ``check``, and the exit code is not 0.
+        TimeoutExpired: the timeout has passed. What becomes of the command is up to the
+            server, see its ``classic_on_disconnect``.
+        OutputTooLarge: the command has ended, but wrote more than ``max_output``.
+        NoServer, BadAddress, BadRequest, CannotConnect: nothing was run.
+        ConnectionLost, ProtocolError, StatusUnknown: it may have been.
+        UnicodeError: ``stdin`` or the output does not fit the encoding.
+        TypeError: ``stdin`` is of a kind that this mode does not take.
+
+    >>> run("tr a-z A-Z", b"hello").stdout
+    b'HELLO'
+    >>> run(["echo", "$HOME"], text=True).stdout
+    '$HOME\\n'
+    >>> run("exit 3").returncode
+    3
+    """
+    mode = text_mode(text, encoding, errors)
+    return _run(
+        address_text(server), cmd, source(stdin, mode), timeout, check, mode, max_output
+    )
+
+
+class Client:
+    """Runs commands on one server. It holds no connection, so threads and forks may share it.
+
+    Args:
+        server: as for :func:`run`.
+
+    Raises:
+        NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` says which server.
+        BadAddress: it is no address.
+
+    >>> Client().run("echo hello").stdout
+    b'hello\\n'
+    """
+
+    __slots__ = ("address",)
+
+    def __init__(self, server: Address | None = None) -> None:
+        self.address = address_text(server)
+        check_address(self.address)
+
+    def __repr__(self) -> str:
+        return f"Client({self.address!r})"
+
+    @overload
+    def run(
+        self, cmd: Command, stdin: Stdin = None, **options: Unpack[BytesOptions]
+    ) -> Completed[bytes]: ...
+    @overload
+    def run(
+        self, cmd: Command, stdin: Stdin = None, **options: Unpack[TextOptions]
+    ) -> Completed[str]: ...
+    @overload
+    def run(
+        self, cmd: Command, stdin: Stdin = None, **options: Unpack[EncodingOptions]
+    ) -> Completed[str]: ...
+    @overload
+    def run(
+        self, cmd: Command, stdin: Stdin = None, **options: Unpack[AnyOptions]
+    ) -> Completed[Any]: ...
+    def run(
+        self,
+        cmd: Command,
+        stdin: Stdin = None,
+        *,
+        timeout: float | None = None,
+        check: bool = False,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        max_output: int | None = None,
+    ) -> Completed[Any]:
+        """Runs a command as :func:`run` does, on this client's server."""
+        mode = text_mode(text, encoding, errors)
+        return _run(
+            self.address, cmd, source(stdin, mode), timeout, check, mode, max_output
+        )
+
+
+def _run(
+    server: str,
+    cmd: Command,
+    stdin: Source,
+    timeout: float | None,
+    check: bool,
+    text: TextMode | None,
+    max_output: int | None,
+) -> Completed[Any]:
+    check_timeout(timeout)
+    connection = connect(server, cmd, stdin, max_output)
+    try:
+        if not connection.wait(timeout):
+            raise expired(connection, cmd, timeout)
+    finally:
+        # A traceback would keep the connection, and so the command, alive.
+        connection.abort()
+    return finish(connection, cmd, check, text)

@@ -12,14 +12,12 @@ that ``server=`` or ``$SOCKPROC_SOCKET`` names; :class:`Server` starts one.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
+from importlib import import_module
 
 from ._completed import Completed
 from ._errors import (
     BadAddress,
     BadRequest,
-    CalledProcessError,
     CannotConnect,
     ConnectionLost,
     Error,
@@ -32,12 +30,13 @@ from ._errors import (
     ServerNotFound,
     ServerNotListening,
     StatusUnknown,
-    TimeoutExpired,
 )
 from .client import Client, run
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio
+    from ._run_errors import CalledProcessError, TimeoutExpired
 
 __all__ = [
     "BadAddress",
@@ -62,6 +61,10 @@ __all__ = [
     "run",
 ]
 
+# Public names whose modules are loaded when they are asked for.
+_LAZY = {"CalledProcessError": "_run_errors", "TimeoutExpired": "_run_errors"}
+
+
 # Where users, tracebacks and pickles find them.
 for _name in __all__:
     if isinstance(_class := globals().get(_name), type):
@@ -70,5 +73,9 @@ for _name in __all__:
 
 def __getattr__(name: str) -> object:
     if name == "aio":
-        return importlib.import_module(".aio", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module(".aio", __name__)
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value

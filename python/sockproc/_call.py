@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any
-
 from ._completed import Completed
-from ._errors import NoServer, StatusUnknown, TimeoutExpired
+from ._errors import NoServer, StatusUnknown
 from ._native import Connection, exec_line, returncode
-from ._stdin import Source
-from ._text import TextMode
-from ._types import Address, Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._run_errors import TimeoutExpired
+    from ._stdin import Source
+    from ._text import TextMode
+    from ._types import Address, Command
 
 
 def address_text(server: Address | None) -> str:
@@ -77,6 +81,8 @@ def expired(
     connection: Connection, cmd: Command, timeout: float | None
 ) -> TimeoutExpired:
     """What to raise when the timeout, which is not None then, has passed."""
+    from ._run_errors import TimeoutExpired
+
     stdout, stderr = connection.partial_output()
     return TimeoutExpired(
         cmd, timeout or 0.0, stdout or None, stderr or None, connection.sent

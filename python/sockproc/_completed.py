@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, AnyStr, Generic, NoReturn
+from types import GenericAlias
 
 from ._native import returncode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, AnyStr, Generic, NoReturn
+else:
+    # What `Generic[AnyStr]` is without typing, whose import takes longer than all the rest.
+    AnyStr, Generic = str, {str: object}
 
 
 class Completed(Generic[AnyStr]):
@@ -29,6 +36,9 @@ class Completed(Generic[AnyStr]):
     status: int
     stdout: AnyStr
     stderr: AnyStr
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, cmd: Any, status: int, stdout: AnyStr, stderr: AnyStr) -> None:
         put = object.__setattr__
@@ -77,7 +87,7 @@ class Completed(Generic[AnyStr]):
         b'hello\\n'
         """
         if self.status:
-            from ._errors import CalledProcessError
+            from ._run_errors import CalledProcessError
 
             raise CalledProcessError(
                 self.returncode, self.cmd, self.stdout, self.stderr

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from ._native import DONE, READABLE, RETRY, WRITABLE, Connection
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, Future
+    from typing import Any
 
 
 async def drive(connection: Connection, timeout: float | None) -> bool:
@@ -23,8 +24,8 @@ async def drive(connection: Connection, timeout: float | None) -> bool:
 
 def _in_trio() -> bool:
     # Another thread may be in the middle of importing it.
-    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
-    return lowlevel is not None and lowlevel.in_trio_task()
+    lowlevel: Any = getattr(sys.modules.get("trio"), "lowlevel", None)
+    return bool(lowlevel and lowlevel.in_trio_task())
 
 
 class _AsyncioRun:
@@ -35,7 +36,7 @@ class _AsyncioRun:
     def __init__(self, connection: Connection, loop: AbstractEventLoop) -> None:
         self.connection = connection
         self.loop = loop
-        self.done = loop.create_future()
+        self.done: Future[bool] = loop.create_future()
         self.fd = connection.fileno()
         self.watched = 0
 

@@ -5,30 +5,24 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from contextlib import suppress
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._text import TextMode
+    from ._types import Reader
 
 
-class SupportsRead(Protocol):
-    """A file: anything with a ``read`` that gives bytes, or str."""
-
-    def read(self, size: int = ..., /) -> bytes | str: ...
-
-
-class Reader(Protocol):
-    """Gives bytes piece by piece while they are sent: at most ``size``, and never none at all."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-class Source(NamedTuple):
+class Source:
     """What a command will read: so many bytes, at hand or to be read."""
 
-    length: int
-    data: bytes | Reader
+    __slots__ = ("data", "length")
+
+    def __init__(self, length: int, data: bytes | Reader) -> None:
+        self.length = length
+        self.data = data
 
 
 def source(stdin: Any, text: TextMode | None, may_block: bool = True) -> Source:
@@ -55,7 +49,7 @@ def source(stdin: Any, text: TextMode | None, may_block: bool = True) -> Source:
     return _from_view(view)
 
 
-def as_bytes(item: object, text: TextMode | None) -> bytes:
+def as_bytes(item: Any, text: TextMode | None) -> bytes:
     """One piece of stdin as bytes.
 
     Raises:
@@ -66,8 +60,9 @@ def as_bytes(item: object, text: TextMode | None) -> bytes:
             return text.encode(item)
     elif isinstance(item, bytes):
         return item
-    elif isinstance(item, (bytearray, memoryview)):
-        return bytes(item)
+    elif not isinstance(item, str):
+        with suppress(TypeError):
+            return memoryview(item).tobytes()
     raise _wrong_type(item, text)
 
 
@@ -92,7 +87,7 @@ class _ViewReader:
         return bytes(chunk)
 
 
-def _stream(stdin: object, text: TextMode | None, may_block: bool) -> Source:
+def _stream(stdin: Any, text: TextMode | None, may_block: bool) -> Source:
     file = _os_file(stdin)
     if file is not None:
         mode = os.fstat(file.fileno()).st_mode
@@ -105,12 +100,14 @@ def _stream(stdin: object, text: TextMode | None, may_block: bool) -> Source:
                 "stdin is no regular file: reading it would block the event loop"
             )
         stdin, text = file, None
-    if isinstance(stdin, Iterable):
-        data = b"".join([as_bytes(item, text) for item in stdin])
-        return Source(len(data), data)
-    if isinstance(stdin, AsyncIterable):
+    if hasattr(stdin, "__aiter__"):
         raise TypeError("an asynchronous iterable can be read by sockproc.aio alone")
-    raise _wrong_type(stdin, text)
+    try:
+        pieces = [stdin.read()] if hasattr(stdin, "read") else iter(stdin)
+    except TypeError:
+        raise _wrong_type(stdin, text) from None
+    data = b"".join([as_bytes(piece, text) for piece in pieces])
+    return Source(len(data), data)
 
 
 def _os_file(stdin: object) -> io.BufferedReader | None:
@@ -151,7 +148,7 @@ async def async_source(stdin: Any, text: TextMode | None) -> Source:
     Raises:
         TypeError: as :func:`source`, and for a pipe or a terminal.
     """
-    if isinstance(stdin, AsyncIterable):
-        data = b"".join([as_bytes(item, text) async for item in stdin])
+    if hasattr(stdin, "__aiter__"):
+        data = b"".join([as_bytes(piece, text) async for piece in stdin])
         return Source(len(data), data)
     return source(stdin, text, may_block=False)

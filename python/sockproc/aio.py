@@ -5,23 +5,33 @@ No thread is started and nothing is imported that the running loop has not impor
 
 from __future__ import annotations
 
-from typing import Any, Unpack, overload
-
 from ._call import address_text, check_timeout, connect, expired, finish
 from ._completed import Completed
 from ._drive import drive
 from ._native import check_address
-from ._stdin import Source, async_source
-from ._text import TextMode, text_mode
-from ._types import (
-    Address,
-    AnyOptions,
-    AsyncStdin,
-    BytesOptions,
-    Command,
-    EncodingOptions,
-    TextOptions,
-)
+from ._stdin import async_source
+from ._text import text_mode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Unpack, overload
+
+    from ._completed import Completed
+    from ._stdin import Source
+    from ._text import TextMode
+    from ._types import (
+        Address,
+        AnyOptions,
+        AsyncStdin,
+        BytesOptions,
+        Command,
+        EncodingOptions,
+        TextOptions,
+    )
+else:
+
+    def overload(function: object) -> object:
+        return function
 
 
 @overload

@@ -1,0 +1,112 @@
+"""
+The compiled half of sockproc: a connection that event loops drive, and the command line.
+
+Private: what is for use is in `sockproc` itself.
+"""
+
+from _typeshed import SupportsGetItem
+from typing import Any, Final, SupportsFloat, SupportsIndex, final
+
+__all__ = [
+    "DONE",
+    "READABLE",
+    "RETRY",
+    "WRITABLE",
+    "Connection",
+    "check_address",
+    "exec_line",
+    "returncode",
+]
+
+DONE: Final[int]
+"""
+`Connection.on_ready`: the run is over.
+"""
+
+READABLE: Final[int]
+"""
+`Connection.on_ready`: call again when the descriptor is readable.
+"""
+
+RETRY: Final[int]
+"""
+`Connection.on_ready`: call again after `retry_delay` seconds.
+"""
+
+WRITABLE: Final[int]
+"""
+`Connection.on_ready`: call again when the descriptor is writable.
+"""
+
+@final
+class Connection:
+    """
+    One run on a server: a non-blocking socket for an event loop to wait on.
+    """
+    def __new__(
+        cls,
+        /,
+        server: str,
+        command: bytes | bytearray,
+        stdin: Any,
+        stdin_len: SupportsIndex,
+        max_output: SupportsIndex | None = None,
+    ) -> Connection:
+        """
+        A run of the shell command line `command`; nothing is sent before the first `on_ready`.
+
+        `stdin` is bytes, or an object whose `read(size)` gives `stdin_len` bytes in all.
+        `max_output` limits both streams together, in bytes.
+        """
+    def abort(self, /) -> None:
+        """
+        Gives the run up, if it is not over: the server sees that this client has gone.
+        """
+    def fileno(self, /) -> int:
+        """
+        The descriptor to wait for.
+        """
+    def on_ready(self, /, ready: SupportsIndex) -> int:
+        """
+        Does what can be done without blocking, at most 1 MiB each way, and says when to call again:
+        `DONE`, `RETRY`, or `READABLE` and `WRITABLE` or'ed.
+
+        `ready` is what the event loop found, `READABLE` and `WRITABLE` or'ed; 0 in the first call.
+        """
+    def output(self, /) -> tuple[int, bytes, bytes]:
+        """
+        The wait status, stdout and stderr of a run that is over; they are given once.
+        """
+    def partial_output(self, /) -> tuple[bytes, bytes]:
+        """
+        What has come of stdout and stderr so far.
+        """
+    @property
+    def retry_delay(self, /) -> float:
+        """
+        Seconds to wait when `on_ready` has said `RETRY`.
+        """
+    @property
+    def sent(self, /) -> bool:
+        """
+        Whether any byte of the request was sent: if not, the command has not run.
+        """
+    def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
+        """
+        Waits until the run is over; False if it is not after `timeout` seconds.
+        """
+
+def check_address(server: str) -> None:
+    """
+    Refuses a `server` that is no address.
+    """
+
+def exec_line(argv: SupportsGetItem[int, bytes | bytearray]) -> bytes:
+    """
+    The shell command line that becomes the program `argv[0]` with exactly these words.
+    """
+
+def returncode(status: SupportsIndex) -> int | None:
+    """
+    What `subprocess` calls the return code of a wait status; None if it names no end of a process.
+    """

@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio
     from ._run_errors import CalledProcessError, TimeoutExpired
+    from ._server import Server, serve
 
 __all__ = [
     "BadAddress",
@@ -51,6 +52,7 @@ __all__ = [
     "NoServer",
     "OutputTooLarge",
     "ProtocolError",
+    "Server",
     "ServerFailed",
     "ServerForbidden",
     "ServerNotFound",
@@ -59,10 +61,16 @@ __all__ = [
     "TimeoutExpired",
     "aio",
     "run",
+    "serve",
 ]
 
 # Public names whose modules are loaded when they are asked for.
-_LAZY = {"CalledProcessError": "_run_errors", "TimeoutExpired": "_run_errors"}
+_LAZY = {
+    "CalledProcessError": "_run_errors",
+    "Server": "_server",
+    "TimeoutExpired": "_run_errors",
+    "serve": "_server",
+}
 
 
 # Where users, tracebacks and pickles find them.

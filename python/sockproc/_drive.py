@@ -9,6 +9,7 @@ from ._native import DONE, READABLE, RETRY, WRITABLE, Connection
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
+    from collections.abc import Iterable
     from typing import Any
 
 
@@ -20,6 +21,21 @@ async def drive(connection: Connection, timeout: float | None) -> bool:
     from asyncio import get_running_loop
 
     return await _AsyncioRun(connection, get_running_loop()).wait(timeout)
+
+
+async def pace(pauses: Iterable[float], shield: bool = False) -> None:
+    """Makes pauses of so many seconds; shielded, trio's cancelled scopes do not cut them short."""
+    if _in_trio():
+        import trio
+
+        with trio.CancelScope(shield=shield):
+            for pause in pauses:
+                await trio.sleep(pause)
+        return
+    from asyncio import sleep
+
+    for pause in pauses:
+        await sleep(pause)
 
 
 def _in_trio() -> bool:

@@ -136,22 +136,18 @@ class OutputTooLarge(Error):
 
 
 class ServerFailed(Error, RuntimeError):
-    """A server did not start, or ended with an error.
+    """A server did not start, or ended with an error. What it said is on its stderr.
 
     Attributes:
-        exit_code: what the server exited with; negative for a signal, None if it never got ready.
-        stderr: what it said.
+        exit_code: what the server exited with, often an errno; negative for a signal, None
+            if it did not get ready in time.
     """
 
-    def __init__(self, exit_code: int | None, stderr: str) -> None:
-        super().__init__(exit_code, stderr)
+    def __init__(self, exit_code: int | None) -> None:
+        super().__init__(exit_code)
         self.exit_code = exit_code
-        self.stderr = stderr
 
     def __str__(self) -> str:
-        ended = (
-            "did not get ready"
-            if self.exit_code is None
-            else f"ended with {self.exit_code}"
-        )
-        return f"server {ended}: {self.stderr.strip() or 'it said nothing'}"
+        if self.exit_code is None:
+            return "server did not get ready in time"
+        return f"server ended with exit code {self.exit_code}, its stderr says why"

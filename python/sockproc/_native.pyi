@@ -15,6 +15,7 @@ __all__ = [
     "Connection",
     "check_address",
     "exec_line",
+    "main",
     "returncode",
 ]
 
@@ -104,6 +105,19 @@ def check_address(server: str) -> None:
 def exec_line(argv: SupportsGetItem[int, bytes | bytearray]) -> bytes:
     """
     The shell command line that becomes the program `argv[0]` with exactly these words.
+    """
+
+def main(
+    program: SupportsGetItem[int, str],
+    args: SupportsGetItem[int, str],
+    owner: SupportsIndex | None = None,
+) -> int:
+    """
+    Runs the `sockproc` command line `args` and returns its exit code; other Python threads run
+    meanwhile.
+
+    `program` starts this command line anew, for a daemon. With `owner`, the number of the parent
+    process, this process ends when that one has died.
     """
 
 def returncode(status: SupportsIndex) -> int | None:

@@ -78,3 +78,32 @@ class AnyOptions(Limits, total=False):
     text: bool | None
     encoding: str | None
     errors: str | None
+
+
+class ServeOptions(TypedDict, total=False):
+    """The options of ``sockproc serve``; what is not given is its default.
+
+    Sizes are in bytes, or strings as ``"512K"``, ``"10M"`` or ``"2G"``.
+    """
+
+    mode: int | str
+    """Permission bits of unix sockets; by default 0o777 less the umask. A str is octal."""
+    owner: str
+    """Owner of unix sockets: ``USER``, ``USER:GROUP`` or ``:GROUP``, names or numbers."""
+    pidfile: str | os.PathLike[str]
+    """A file to write the process id to."""
+    log: Literal["off", "error", "warn", "info", "debug", "trace"]
+    """What to log on stderr; by default what ``$SOCKPROC_LOG`` says, else warnings."""
+    classic_linger: int
+    """Milliseconds to wait, after a command's exit, for others that hold its output; by
+    default until they let go."""
+    classic_on_disconnect: Literal["finish", "kill"]
+    """What becomes of a command whose client has gone: finish, by default, or kill."""
+    spill_dir: str | os.PathLike[str]
+    """Where output past 1 MiB a stream is kept until its command has ended."""
+    max_spill: int | str
+    """The most that one run may keep there; past it the run is killed."""
+    max_spill_total: int | str
+    """The most that all runs together may keep there."""
+    drain_timeout: int
+    """Seconds that running commands have to end once the server is told to stop."""

@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod error;
+mod owner;
 mod stdin;
 mod wait;
 
@@ -11,6 +12,10 @@ mod wait;
 /// Private: what is for use is in `sockproc` itself.
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
+    use std::ffi::OsString;
+
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::connection::{Connection, check_address, exec_line, returncode};
 
@@ -29,4 +34,23 @@ mod _native {
     /// `Connection.on_ready`: call again after `retry_delay` seconds.
     #[pymodule_export]
     const RETRY: u8 = crate::connection::RETRY;
+
+    /// Runs the `sockproc` command line `args` and returns its exit code; other Python threads run
+    /// meanwhile.
+    ///
+    /// `program` starts this command line anew, for a daemon. With `owner`, the number of the parent
+    /// process, this process ends when that one has died.
+    #[pyfunction]
+    #[pyo3(signature = (program, args, owner=None))]
+    fn main(
+        py: Python<'_>,
+        program: Vec<OsString>,
+        args: Vec<OsString>,
+        owner: Option<i32>,
+    ) -> PyResult<i32> {
+        if let Some(owner) = owner {
+            crate::owner::end_with(owner)?;
+        }
+        Ok(py.detach(|| sockproc_core::cli::main(&program, args)))
+    }
 }

@@ -1,0 +1,214 @@
+"""Serving: this process as the server, or a process of its own for as long as a block runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import closing
+
+from ._call import address_text
+from ._errors import ServerFailed
+from ._native import main
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from subprocess import Popen
+    from typing import Any, Self, Unpack
+
+    from ._types import Address, ServeOptions
+
+# What starts the command line of this package.
+PROGRAM = [sys.executable, "-m", "sockproc"]
+
+# Seconds between looks at a server that starts or ends, which takes some 30 ms.
+_PAUSE = 0.005
+
+# Seconds after which a server that neither listens nor ends is given up.
+_START_LIMIT = 30
+
+_has_served = False
+
+
+def serve(address: Address, *more: Address, **options: Unpack[ServeOptions]) -> None:
+    """Makes this process a server until Ctrl-C or SIGTERM ends it; then it returns.
+
+    Running commands have ``drain_timeout`` seconds to end. Other threads of this process
+    run meanwhile. What the server has to say goes to stderr.
+
+    Args:
+        address, more: where to listen: a socket's path, ``unix:PATH``,
+            ``127.0.0.1:PORT`` or a port of 127.0.0.1.
+        options: those of ``sockproc serve``, with underscores: ``mode=0o600`` is
+            ``--mode 600``.
+
+    Raises:
+        ServerFailed: it could not serve.
+        RuntimeError: this process has been a server before, which works but once.
+
+    >>> serve("/nonexistent/sockproc.sock")
+    Traceback (most recent call last):
+    ...
+    sockproc.ServerFailed: server ended with exit code 2, its stderr says why
+    """
+    global _has_served
+    if _has_served:
+        raise RuntimeError("this process has been a server before; use sockproc.Server")
+    arguments = _arguments((address, *more), options)
+    handlers = _hand_over_signals()
+    try:
+        exit_code = main(PROGRAM, arguments)
+    finally:
+        # From now on a server of this process would not hear them any more.
+        _has_served = bool(handlers)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if exit_code:
+        _has_served = False
+        raise ServerFailed(exit_code)
+
+
+def _hand_over_signals() -> dict[int, Any]:
+    """Takes Ctrl-C from Python, which would raise KeyboardInterrupt after the server obeyed."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    return {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+
+
+def _arguments(addresses: tuple[Address, ...], options: Mapping[str, Any]) -> list[str]:
+    listen = [f"--listen={address_text(address)}" for address in addresses]
+    given = [(name, value) for name, value in options.items() if value is not None]
+    return ["serve", *listen, *(_argument(name, value) for name, value in given)]
+
+
+def _argument(name: str, value: Any) -> str:
+    if name == "mode" and isinstance(value, int):
+        value = f"{value:o}"
+    elif not isinstance(value, (str, int)):
+        value = os.fsdecode(value)
+    return f"--{name.replace('_', '-')}={value}"
+
+
+class Server:
+    """A server in a process of its own, for as long as a ``with`` or ``async with`` block runs.
+
+    It listens when the block begins and is gone when the block has ended; it also ends
+    when this process dies, however that comes. It ends as by SIGTERM: running commands
+    have ``drain_timeout`` seconds. In a forked child, leaving the block does nothing.
+
+    Args:
+        address, more, options: as for :func:`serve`.
+
+    Attributes:
+        address: the first address.
+        pid: the server's process id, inside the block.
+
+    Raises:
+        ServerFailed: on entry: it could not serve.
+
+    >>> with Server("/tmp/sockproc-example.sock", mode=0o600) as server:
+    ...     run("echo hello", server=server.address).stdout
+    b'hello\\n'
+    """
+
+    def __init__(
+        self, address: Address, *more: Address, **options: Unpack[ServeOptions]
+    ) -> None:
+        self.address = address_text(address)
+        self._addresses = (address, *more)
+        self._options = options
+        self._process: Popen[bytes] | None = None
+        self._owner = 0
+
+    @property
+    def pid(self) -> int:
+        """The server's process id.
+
+        Raises:
+            RuntimeError: it is not running.
+        """
+        if self._process is None:
+            raise RuntimeError("the server runs inside its block only")
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        with closing(self._start()) as pauses:
+            for pause in pauses:
+                time.sleep(pause)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with closing(self._stop()) as pauses:
+            for pause in pauses:
+                time.sleep(pause)
+
+    async def __aenter__(self) -> Self:
+        from ._drive import pace
+
+        with closing(self._start()) as pauses:
+            await pace(pauses)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        from ._drive import pace
+
+        with closing(self._stop()) as pauses:
+            await pace(pauses, shield=True)
+
+    def _start(self) -> Generator[float]:
+        """Starts the server and gives pauses to make until it listens."""
+        from subprocess import DEVNULL, Popen
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory(prefix="sockproc-") as directory:
+            options = {"pidfile": os.path.join(directory, "pid"), **self._options}
+            owned = [sys.executable, "-P", "-m", "sockproc._owned", str(os.getpid())]
+            # In a session of its own it does not hear the Ctrl-C that is meant for us.
+            process = Popen(
+                owned + _arguments(self._addresses, options),
+                stdin=DEVNULL,
+                start_new_session=True,
+            )
+            self._process, self._owner = process, os.getpid()
+            limit = time.monotonic() + _START_LIMIT
+            try:
+                while not _names(options["pidfile"], process.pid):
+                    if process.poll() is not None or time.monotonic() > limit:
+                        raise ServerFailed(process.returncode)
+                    yield _PAUSE
+            except BaseException:
+                _end(process)
+                self._process = None
+                raise
+
+    def _stop(self) -> Generator[float]:
+        """Ends the server and gives pauses to make until it is gone."""
+        process = self._process
+        if process is None or self._owner != os.getpid():
+            return
+        process.terminate()
+        try:
+            while process.poll() is None:
+                yield _PAUSE
+        finally:
+            _end(process)
+            self._process = None
+
+
+def _names(pidfile: Any, pid: int) -> bool:
+    """Whether the server has written its pidfile, which it does once it listens."""
+    try:
+        with open(pidfile, "rb") as file:
+            return file.read() == str(pid).encode()
+    except FileNotFoundError:
+        return False
+
+
+def _end(process: Popen[bytes]) -> None:
+    """Ends a server at once, and the commands that it runs."""
+    process.terminate()
+    process.wait()

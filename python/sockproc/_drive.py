@@ -109,7 +109,7 @@ class _AsyncioRun:
 async def _drive_by_trio(connection: Connection, timeout: float | None) -> bool:
     import trio
 
-    with trio.move_on_after(float("inf") if timeout is None else timeout):
+    with trio.move_on_after(float("inf") if timeout is None else max(timeout, 0)):
         wanted = connection.on_ready(0)
         while wanted != DONE:
             if wanted == RETRY:

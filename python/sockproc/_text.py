@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 
 
@@ -27,15 +28,23 @@ class TextMode:
 def text_mode(
     text: bool | None, encoding: str | None, errors: str | None
 ) -> TextMode | None:
-    """The text mode that these arguments of ``run`` ask for; None if it is bytes."""
+    """The text mode that these arguments of ``run`` ask for; None if it is bytes.
+
+    Raises:
+        LookupError: there is no such encoding, or no such handler of errors.
+    """
     if not (text or encoding or errors):
         return None
-    return TextMode(encoding or _locale_encoding(), errors or "strict")
+    mode = TextMode(encoding or _locale_encoding(), errors or "strict")
+    # Else empty output would never find out.
+    codecs.lookup(mode.encoding)
+    codecs.lookup_error(mode.errors)
+    return mode
 
 
 def _locale_encoding() -> str:
     # From here, `text_encoding` blames the caller of `run` for not naming an encoding (PEP 597).
-    name = io.text_encoding(None, 5)
+    name = io.text_encoding(None, 4)
     if name != "locale":
         return name
     import locale

@@ -119,7 +119,8 @@ impl Connection {
         Ok((stdout, run.body(Stream::Stderr).to_bytes(py)?))
     }
 
-    /// Gives the run up, if it is not over: the server sees that this client has gone.
+    /// Closes the descriptor; if the run is not over, it is given up, and the server sees at once
+    /// that this client has gone.
     fn abort(&mut self) {
         *self.slot() = None;
     }
@@ -158,11 +159,14 @@ impl Connection {
     }
 
     fn step(&mut self, ready: Interest) -> PyResult<u8> {
+        if self.output.is_some() {
+            return Ok(DONE);
+        }
         let run = self.run()?;
         match run.on_ready(ready).map_err(PyError::from)? {
             Step::Done(output) => {
+                // The descriptor stays open: an event loop may still be watching it.
                 self.output = Some(output);
-                self.abort();
                 Ok(DONE)
             }
             Step::Retry(delay) => {

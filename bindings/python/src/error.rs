@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use pyo3::exceptions::{PyEOFError, PyRuntimeError};
 use pyo3::prelude::*;
 use sockproc_core::Error;
 use sockproc_core::proto::Stream;
@@ -51,9 +52,12 @@ impl From<PyError> for PyErr {
                 OutputTooLarge::new_err((name(stream), len, limit))
             }
             Error::NoRoom { .. } => NoRoom::new_err(message),
+            Error::Stdin { source, .. } if source.kind() == ErrorKind::UnexpectedEof => {
+                PyEOFError::new_err(format!("{message}: {source}"))
+            }
             // The exception of whoever was to give the stdin, or the kernel's word.
             Error::Stdin { source, .. } | Error::Wait(source) => source.into(),
-            _ => pyo3::exceptions::PyRuntimeError::new_err(message),
+            _ => PyRuntimeError::new_err(message),
         }
     }
 }

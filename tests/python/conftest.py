@@ -1,0 +1,82 @@
+"""What the tests share: servers, and the event loops on which everything must hold."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import uvloop
+
+from sockproc import Server
+
+OnLoop = Callable[[Callable[[], Awaitable[Any]]], Any]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server that `$SOCKPROC_SOCKET` names for all tests."""
+    path = tmp_path_factory.mktemp("server") / "s"
+    with Server(path, drain_timeout=0) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOCKPROC_SOCKET", server.address)
+        yield server.address
+
+
+@pytest.fixture(scope="session")
+def killing_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that kills the command of a client that has gone."""
+    path = tmp_path_factory.mktemp("killing") / "s"
+    with Server(path, classic_on_disconnect="kill", drain_timeout=0) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="session")
+def tcp_server() -> Iterator[str]:
+    """A server on a TCP port."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Server(port) as server:
+        yield f"127.0.0.1:{server.address}"
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def on_loop(request: pytest.FixtureRequest) -> OnLoop:
+    """Runs an async function on one of the event loops."""
+
+    def run(function: Callable[[], Awaitable[Any]]) -> Any:
+        async def main() -> Any:
+            return await function()
+
+        match request.param:
+            case "trio":
+                return trio.run(main)
+            case "uvloop":
+                return uvloop.run(main())
+            case _:
+                return asyncio.run(main())
+
+    return run
+
+
+@pytest.fixture
+def fds() -> Iterator[None]:
+    """Fails a test that leaves descriptors behind."""
+    before = open_fds()
+    yield
+    assert open_fds() == before
+
+
+def open_fds() -> set[str]:
+    """What the descriptors of this process are open on, but the listing itself."""
+    found: set[str] = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"{entry.name} {os.readlink(entry)}")
+        except FileNotFoundError:
+            pass
+    return found

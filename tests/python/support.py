@@ -1,0 +1,90 @@
+"""Helpers of the tests."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+DEADLINE = 30.0
+"""Seconds after which a thing that has not happened never will."""
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Looks again and again until `condition` holds."""
+    limit = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < limit, f"not within {DEADLINE} s: {what}"
+        time.sleep(0.005)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process; a zombie counts as dead."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def read_pid(path: Path) -> int:
+    """The process id that a command writes to `path` as a whole line."""
+    wait_until(
+        lambda: path.exists() and path.read_text().endswith("\n"), f"pid in {path}"
+    )
+    return int(path.read_text())
+
+
+def python(code: str, *args: str) -> str:
+    """What a fresh interpreter prints that runs `code`; it must succeed."""
+    command = [sys.executable, "-c", code, *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def stub_server(
+    path: Path, serve: Callable[[socket.socket], None], backlog: int = 128
+) -> Generator[str]:
+    """A listener whose connections `serve` handles one by one on a thread."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(backlog)
+        thread = threading.Thread(target=_accept, args=(listener, serve))
+        thread.start()
+        try:
+            yield str(path)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def _accept(listener: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            serve(connection)
+
+
+def answer(reply: bytes) -> Callable[[socket.socket], None]:
+    """A way to serve that reads the request's head and says `reply`."""
+
+    def serve(connection: socket.socket) -> None:
+        request = b""
+        while request.count(b"\r\n") < 2:
+            received = connection.recv(65536)
+            if not received:
+                return
+            request += received
+        connection.sendall(reply)
+
+    return serve

@@ -1,0 +1,217 @@
+"""`aio`: the event loop goes on, and cancelling gives the run up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+import sockproc
+from conftest import OnLoop
+from sockproc import aio
+from support import is_alive, python, read_pid, wait_until
+
+
+async def letters() -> AsyncIterator[bytes]:
+    for letter in [b"a", b"b", b"c"]:
+        await anyio.sleep(0)
+        yield letter
+
+
+def test_stdin_may_be_an_asynchronous_iterable(on_loop: OnLoop) -> None:
+    async def main() -> None:
+        assert (await aio.run("cat", letters())).stdout == b"abc"
+
+    on_loop(main)
+
+
+def test_an_asynchronous_iterable_is_not_for_run() -> None:
+    with pytest.raises(TypeError, match="aio alone"):
+        sockproc.run("cat", letters())  # type: ignore[call-overload] # pyright: ignore
+
+
+def test_many_runs_go_on_at_once(on_loop: OnLoop) -> None:
+    async def main() -> float:
+        client = aio.Client()
+        began = time.monotonic()
+        results: list[bytes] = []
+
+        async def one(number: int) -> None:
+            done = await client.run(f"sleep 0.5; echo {number}")
+            results.append(done.stdout)
+
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(one, number)
+        assert sorted(results) == sorted(b"%d\n" % number for number in range(50))
+        return time.monotonic() - began
+
+    # One after another they would take 25 s.
+    assert on_loop(main) < 15
+
+
+def test_the_loop_goes_on_while_a_command_runs(on_loop: OnLoop) -> None:
+    async def main() -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await anyio.sleep(0.01)
+                ticks += 1
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(tick)
+            await aio.run("sleep 1")
+            group.cancel_scope.cancel()
+        return ticks
+
+    assert on_loop(main) > 10
+
+
+def test_cancelling_a_scope_ends_the_command(
+    on_loop: OnLoop, killing_server: str, tmp_path: Path
+) -> None:
+    command = f"echo $$ >{tmp_path}/pid; sleep 60"
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+
+            async def run() -> None:
+                await aio.run(command, server=killing_server)
+
+            group.start_soon(run)
+            await anyio.to_thread.run_sync(read_pid, tmp_path / "pid")
+            group.cancel_scope.cancel()
+        # Not only when the loop ends or the garbage is collected.
+        await anyio.to_thread.run_sync(gone, read_pid(tmp_path / "pid"))
+
+    on_loop(main)
+
+
+def gone(pid: int) -> None:
+    wait_until(lambda: not is_alive(pid), f"end of process {pid}")
+
+
+def ends_by(how: str, server: str, pidfile: Path) -> None:
+    """Gives a run up in one of asyncio's ways."""
+    command = f"echo $$ >{pidfile}; sleep 60"
+
+    async def main() -> None:
+        run = aio.run(command, server=server)
+        match how:
+            case "cancel":
+                task = asyncio.create_task(run)
+                await asyncio.to_thread(read_pid, pidfile)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            case "timeout":
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await run
+            case "wait_for":
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(run, 1)
+            case _:
+                run.close()
+                with pytest.raises(sockproc.TimeoutExpired):
+                    await aio.run(command, server=server, timeout=1)
+        await asyncio.to_thread(gone, read_pid(pidfile))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["cancel", "timeout", "wait_for", "run(timeout=)"])
+def test_every_way_of_asyncio_ends_the_command(
+    how: str, killing_server: str, tmp_path: Path
+) -> None:
+    ends_by(how, killing_server, tmp_path / "pid")
+
+
+def test_move_on_after_ends_the_command(killing_server: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        with trio.move_on_after(1) as scope:
+            await aio.run(f"echo $$ >{tmp_path}/pid; sleep 60", server=killing_server)
+        assert scope.cancelled_caught
+        await trio.to_thread.run_sync(gone, read_pid(tmp_path / "pid"))
+
+    trio.run(main)
+
+
+def test_a_cancelled_run_of_a_patient_server_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        command = f"echo $$ >{tmp_path}/pid; sleep 0.5; echo >{tmp_path}/end"
+        task = asyncio.create_task(aio.run(command))
+        await asyncio.to_thread(read_pid, tmp_path / "pid")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    wait_until((tmp_path / "end").exists, "end of the command")
+
+
+def test_cancelling_before_anything_was_sent_runs_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        task = asyncio.create_task(aio.run(f"touch {tmp_path}/ran"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert sockproc.run("true").ok
+    assert not (tmp_path / "ran").exists()
+
+
+def test_cancelling_leaves_no_descriptor_and_no_reader(
+    on_loop: OnLoop, fds: None
+) -> None:
+    async def main() -> None:
+        for stdin in [b"", b"x" * 4_000_000]:
+            for _ in range(5):
+                with anyio.move_on_after(0.02):
+                    await aio.run("sleep 5", stdin)
+        assert (await aio.run("echo still works")).ok
+
+    on_loop(main)
+
+
+def test_an_exception_in_the_stdin_ends_the_run(on_loop: OnLoop) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise KeyError("mine")
+
+    async def main() -> None:
+        with pytest.raises(KeyError, match="mine"):
+            await aio.run("cat", broken())
+
+    on_loop(main)
+
+
+def test_trio_alone_loads_no_asyncio_and_no_anyio(server: str) -> None:
+    printed = python(
+        """
+import sys, trio
+before = set(sys.modules)
+from sockproc import aio
+trio.run(aio.run, "true", None)
+print({"asyncio", "anyio"} & (set(sys.modules) - before))
+"""
+    )
+    assert printed == "set()\n"
+
+
+def test_a_client_belongs_to_no_loop() -> None:
+    client = aio.Client()
+
+    async def main() -> Any:
+        return await client.run("echo hi", text=True)
+
+    assert asyncio.run(main()) == trio.run(main) == asyncio.run(main())

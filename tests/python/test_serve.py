@@ -1,0 +1,335 @@
+"""`serve`, `Server` and the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+import sockproc
+from conftest import OnLoop
+from sockproc import Server, ServerFailed, aio, run, serve
+from support import DEADLINE, is_alive, python, wait_until
+
+COMMANDS = [
+    [sys.executable, "-m", "sockproc"],
+    [str(Path(sys.executable).parent / "sockproc")],
+]
+
+SERVE = """
+import sockproc, sys
+sockproc.serve(*sys.argv[1:], drain_timeout=20, log="off")
+print("returned", flush=True)
+"""
+
+
+@contextmanager
+def serving(*addresses: str) -> Generator[subprocess.Popen[str]]:
+    """A process that calls `serve` and prints when that has returned."""
+    command = [sys.executable, "-c", SERVE, *addresses]
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+        try:
+            for address in addresses:
+                wait_until(lambda: answers(address), f"server at {address}")
+            yield process
+        finally:
+            process.kill()
+
+
+def answers(address: str) -> bool:
+    try:
+        return run("true", server=address).ok
+    except sockproc.CannotConnect:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_makes_this_process_the_server_until_a_signal(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    address = str(tmp_path / "s")
+    with serving(address) as process:
+        parent = int(run("echo $PPID", server=address).stdout)
+        assert parent == process.pid
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=DEADLINE)
+        assert (process.returncode, output, errors) == (0, "returned\n", "")
+    assert not os.path.exists(address)
+
+
+def test_serve_lets_running_commands_end(tmp_path: Path) -> None:
+    address = str(tmp_path / "s")
+    with serving(address) as process:
+
+        async def main() -> None:
+            command = f"echo >{tmp_path}/runs; sleep 0.5; echo whole"
+            task = asyncio.create_task(aio.run(command, server=address))
+            exists = (tmp_path / "runs").exists
+            await asyncio.to_thread(wait_until, exists, "start of the command")
+            process.terminate()
+            assert (await task).stdout == b"whole\n"
+
+        asyncio.run(main())
+        assert process.wait(DEADLINE) == 0
+
+
+def test_serve_listens_at_several_addresses(tmp_path: Path) -> None:
+    with serving(str(tmp_path / "a"), str(tmp_path / "b")) as process:
+        process.terminate()
+        assert process.wait(DEADLINE) == 0
+
+
+def test_serve_lets_other_threads_run(tmp_path: Path) -> None:
+    printed = python(
+        """
+import os, signal, sockproc, sys, threading, time
+def use():
+    while True:
+        try:
+            print(sockproc.run("echo $PPID", server=sys.argv[1]).stdout.decode(), end="")
+            break
+        except sockproc.CannotConnect:
+            time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=use).start()
+sockproc.serve(sys.argv[1])
+print(os.getpid(), signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+""",
+        str(tmp_path / "s"),
+    ).split()
+    assert printed[0] == printed[1]
+    assert printed[2] == "True"
+
+
+def test_a_process_is_a_server_only_once(tmp_path: Path) -> None:
+    printed = python(
+        """
+import os, signal, sockproc, sys, threading
+def end():
+    while not os.path.exists(sys.argv[1]): pass
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end).start()
+sockproc.serve(sys.argv[1], pidfile=sys.argv[1] + ".pid")
+try:
+    sockproc.serve(sys.argv[1])
+except RuntimeError as error:
+    print(error)
+""",
+        str(tmp_path / "s"),
+    )
+    assert printed.startswith("this process has been a server before")
+
+
+def test_serve_where_another_listens_fails(server: str) -> None:
+    with pytest.raises(ServerFailed) as failed:
+        serve(server)
+    assert failed.value.exit_code == 17
+    assert not failed.value.may_have_run
+    with pytest.raises(ServerFailed):
+        with Server(server):
+            pytest.fail("two servers at one address")
+    assert run("true").ok
+
+
+def test_every_option_of_the_command_line_is_typed() -> None:
+    from sockproc import _types
+
+    hints = set(get_type_hints(_types.ServeOptions))
+    helped = subprocess.run([*COMMANDS[0], "serve", "--help"], capture_output=True)
+    options = set(re.findall(r"--([a-z-]+)", helped.stdout.decode()))
+    assert {name.replace("-", "_") for name in options} - {"listen", "help"} == hints
+
+
+def test_a_server_has_the_options_that_it_is_given(tmp_path: Path) -> None:
+    path, pidfile = tmp_path / "s", tmp_path / "pid"
+    with Server(
+        path,
+        mode=0o640,
+        owner="root" if os.getuid() == 0 else str(os.getuid()),
+        pidfile=pidfile,
+        log="error",
+        classic_linger=100,
+        classic_on_disconnect="finish",
+        spill_dir=tmp_path,
+        max_spill="10M",
+        max_spill_total=20 * 1024 * 1024,
+        drain_timeout=1,
+    ) as server:
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert int(pidfile.read_text()) == server.pid
+        # Its output ends when it lingers no more, not when sleep does.
+        assert run("sleep 60 & echo hi", server=path, timeout=20).stdout == b"hi\n"
+
+
+def test_an_option_that_is_none_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(ServerFailed) as failed:
+        with Server(tmp_path / "s", nonsense=1):  # type: ignore[call-arg] # pyright: ignore
+            pass
+    assert failed.value.exit_code == 2
+
+
+def test_a_server_is_there_on_entry_and_gone_on_exit(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    for _ in range(5):
+        with Server(path) as server:
+            assert run("echo hi", server=server.address).stdout == b"hi\n"
+            pid = server.pid
+            assert is_alive(pid)
+        assert not is_alive(pid)
+        assert not path.exists()
+        with pytest.raises(RuntimeError):
+            server.pid  # noqa: B018
+
+
+def test_a_server_is_an_async_context_manager_too(
+    on_loop: OnLoop, tmp_path: Path
+) -> None:
+    async def main() -> int:
+        async with Server(tmp_path / "s") as server:
+            assert (await aio.run("echo hi", server=server.address)).ok
+            return server.pid
+
+    assert not is_alive(on_loop(main))
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_cancelled_block_still_ends_its_server(
+    on_loop: OnLoop, tmp_path: Path
+) -> None:
+    import anyio
+
+    pids: list[int] = []
+
+    async def main() -> None:
+        with anyio.move_on_after(0.5):
+            async with Server(tmp_path / "s") as server:
+                pids.append(server.pid)
+                await anyio.sleep(60)
+
+    on_loop(main)
+    assert not is_alive(pids[0])
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_exception_in_the_block_ends_its_server(tmp_path: Path) -> None:
+    pids: list[int] = []
+    with pytest.raises(KeyError):
+        with Server(tmp_path / "s") as server:
+            pids.append(server.pid)
+            raise KeyError
+    assert not is_alive(pids[0])
+
+
+OWNER = """
+import os, signal, sockproc, sys, time
+with sockproc.Server(sys.argv[1]) as server:
+    print(server.pid, flush=True)
+    if sys.argv[2] == "fork" and os.fork():
+        os._exit(0)
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("how", ["kill", "fork"])
+def test_a_server_ends_when_its_owner_dies_though_a_fork_lives_on(
+    how: str, tmp_path: Path
+) -> None:
+    address = str(tmp_path / "s")
+    command = [sys.executable, "-c", OWNER, address, how]
+    with subprocess.Popen(command, stdout=-1, text=True, process_group=0) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        if how == "kill":
+            assert is_alive(pid)
+            owner.kill()
+        wait_until(lambda: not is_alive(pid), "end of the server")
+        wait_until(lambda: not os.path.exists(address), "end of the socket")
+        owner.wait()
+        if how == "fork":
+            os.killpg(owner.pid, signal.SIGKILL)
+
+
+def test_a_forked_child_that_leaves_the_block_does_not_end_the_server(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path / "s") as server:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.alarm(30)
+                server.__exit__(None, None, None)
+            finally:
+                os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert run("true", server=tmp_path / "s").ok
+
+
+def test_ctrl_c_at_a_terminal_reaches_the_owner_alone(tmp_path: Path) -> None:
+    with Server(tmp_path / "s") as server:
+        assert os.getsid(server.pid) == server.pid
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["-m", "script"])
+def test_the_command_line_is_the_binarys(command: list[str], tmp_path: Path) -> None:
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        words = [*command, *args]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60)
+
+    assert re.fullmatch(r"sockproc \d+\.\d+\.\d+\n", call("--version").stdout)
+    assert call().returncode == 2
+    done = call("run", "--", "echo hi; echo err >&2; exit 3")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "hi\n", "err\n")
+    assert call("run", "--", "kill -9 $$").returncode == 137
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["-m", "script"])
+def test_the_classic_command_line_daemonizes(
+    command: list[str], tmp_path: Path
+) -> None:
+    address, pidfile = tmp_path / "s", tmp_path / "pid"
+    subprocess.run([*command, address, pidfile], check=True, timeout=60)
+    pid = int(pidfile.read_text())
+    try:
+        assert run("echo hi", server=address).stdout == b"hi\n"
+        assert int(run("echo $PPID", server=address).stdout) == pid
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not is_alive(pid), "end of the daemon")
+    assert not address.exists()
+    assert not pidfile.exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["-m", "script"])
+def test_ctrl_c_ends_the_foreground_without_a_traceback(
+    command: list[str], tmp_path: Path
+) -> None:
+    words = [*command, str(tmp_path / "s"), "--foreground"]
+    with subprocess.Popen(words, stdout=-1, stderr=-1) as process:
+        wait_until(lambda: answers(str(tmp_path / "s")), "server")
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=DEADLINE)
+    assert output == (b"", b"")
+    assert process.returncode == -signal.SIGINT
+
+
+def test_the_module_runs_from_a_directory_full_of_traps(tmp_path: Path) -> None:
+    for name in ["subprocess", "signal", "sockproc", "tempfile"]:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('trapped')")
+    here = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        with Server("s") as server:
+            assert run("true", server=server.address).ok
+    finally:
+        os.chdir(here)
+    shutil.rmtree(tmp_path)

@@ -61,7 +61,8 @@ class Connection:
         """
     def abort(self, /) -> None:
         """
-        Gives the run up, if it is not over: the server sees that this client has gone.
+        Closes the descriptor; if the run is not over, it is given up, and the server sees at once
+        that this client has gone.
         """
     def fileno(self, /) -> int:
         """

@@ -114,9 +114,10 @@ print(os.getpid(), signal.getsignal(signal.SIGINT) is signal.default_int_handler
 def test_a_process_is_a_server_only_once(tmp_path: Path) -> None:
     printed = python(
         """
-import os, signal, sockproc, sys, threading
+import os, signal, sockproc, sys, threading, time
 def end():
-    while not os.path.exists(sys.argv[1]): pass
+    while not os.path.exists(sys.argv[1] + ".pid"):
+        time.sleep(0.005)
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=end).start()
 sockproc.serve(sys.argv[1], pidfile=sys.argv[1] + ".pid")

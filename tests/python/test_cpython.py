@@ -59,6 +59,8 @@ def run(
     for name, value in [("stdout", stdout), ("stderr", stderr)]:
         if capture_output and value is not None:
             raise ValueError(f"{name} arguments may not be used with capture_output.")
+    if stdout == subprocess.STDOUT:
+        raise ValueError("STDOUT can only be used for stderr")
     if shell and isinstance(args, os.PathLike):
         raise TypeError("a path is no line for the shell")
     if isinstance(args, str) and not shell:

@@ -1,0 +1,42 @@
+//! Addresses and command lines, as the core reads and writes them.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue};
+use sockproc_core::Address;
+use sockproc_core::proto::classic::{QuoteError, exec_line};
+
+use crate::args::Args;
+use crate::error::Failure;
+
+/// `"unix:/path"`, or a host and a port: what a cosocket's `connect` takes.
+pub(crate) fn parse(lua: &Lua, args: &mut Args) -> Result<MultiValue, Failure> {
+    let text = args.string()?;
+    let address = Address::parse(OsStr::from_bytes(&text.as_bytes()))
+        .map_err(|error| Failure::misuse(error.to_string()))?;
+    let values = match &address {
+        Address::Tcp(tcp) => (tcp.ip().to_string(), tcp.port()).into_lua_multi(lua),
+        Address::Unix(path) => {
+            let name = [b"unix:", path.as_os_str().as_bytes()].concat();
+            lua.create_string(name)?.into_lua_multi(lua)
+        }
+        other => return Err(Failure::misuse(format!("unknown kind of address {other}"))),
+    };
+    Ok(values?)
+}
+
+/// A sequence of words as a command line for the shell.
+pub(crate) fn quote(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
+    let words: Vec<Vec<u8>> = args
+        .strings()?
+        .iter()
+        .map(|word| word.as_bytes().to_vec())
+        .collect();
+    // A word may come from anywhere, so what it holds is the world's failure; an empty argv is not.
+    let line = exec_line(&words).map_err(|error| match error {
+        QuoteError::Empty => Failure::misuse(error.to_string()),
+        _ => Failure::new("protocol", error.to_string()),
+    })?;
+    Ok(lua.create_string(line)?)
+}

@@ -1,0 +1,85 @@
+//! How failures reach Lua: `nil, message, kind`, whatever went wrong.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mlua::{IntoLuaMulti, Lua, MultiValue, Value};
+use rustix::io::Errno;
+use sockproc_core::proto::ProtocolError;
+
+use crate::args::Args;
+
+/// What a call returns to Lua when it fails.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) kind: &'static str,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            kind,
+        }
+    }
+
+    /// A wrong argument. The Lua side checks its callers' arguments and raises these.
+    pub(crate) fn misuse(message: impl Into<String>) -> Self {
+        Self::new("misuse", message)
+    }
+
+    /// A system call's failure, in the words of nginx's cosockets: strerror in lower case.
+    pub(crate) fn system(kind: &'static str, errno: Errno) -> Self {
+        let text = std::io::Error::from(errno).to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        Self::new(kind, text.to_lowercase())
+    }
+}
+
+impl From<ProtocolError> for Failure {
+    fn from(error: ProtocolError) -> Self {
+        let kind = match error {
+            ProtocolError::CommandTooLong { .. } => "too_large",
+            ProtocolError::Truncated => "closed",
+            ProtocolError::WrongState { .. } | ProtocolError::StdinLength { .. } => "misuse",
+            _ => "protocol",
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// Mostly: Lua is out of memory.
+impl From<mlua::Error> for Failure {
+    fn from(error: mlua::Error) -> Self {
+        Self::new("protocol", error.to_string())
+    }
+}
+
+/// Makes a Lua function of `body` that neither panics nor raises.
+pub(crate) fn guard<R: IntoLuaMulti>(
+    call: &'static str,
+    body: impl Fn(&Lua, &mut Args) -> Result<R, Failure>,
+) -> impl Fn(&Lua, MultiValue) -> mlua::Result<MultiValue> {
+    move |lua, values| {
+        let attempt = AssertUnwindSafe(|| {
+            let mut args = Args::new(lua, call, values);
+            Ok(body(lua, &mut args)?.into_lua_multi(lua)?)
+        });
+        let failure = match catch_unwind(attempt) {
+            Ok(Ok(results)) => return Ok(results),
+            Ok(Err(failure)) => failure,
+            Err(payload) => Failure::new("protocol", panic_message(call, payload.as_ref())),
+        };
+        (Value::Nil, failure.message, failure.kind).into_lua_multi(lua)
+    }
+}
+
+fn panic_message(call: &str, payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    format!("sockproc_native.{call} panicked: {text}")
+}

@@ -1,0 +1,46 @@
+//! `require "sockproc_native"`: what the Lua package cannot do in Lua itself, namely the protocol,
+//! a socket for interpreters without cosockets, and starting a server.
+
+mod address;
+mod args;
+mod error;
+mod process;
+mod session;
+mod socket;
+mod stream;
+
+use mlua::{Function, IntoLuaMulti, Lua, Table};
+
+use crate::args::Args;
+use crate::error::{Failure, guard};
+
+/// No method of these types takes `self` by mlua's own conversions, nor does any function take
+/// typed arguments: their failures would reach Lua as mlua's userdata.
+#[mlua::lua_module]
+fn sockproc_native(lua: &Lua) -> mlua::Result<Table> {
+    let exports = lua.create_table()?;
+    for (name, function) in [
+        export(lua, "session", session::new)?,
+        export(lua, "quote", address::quote)?,
+        export(lua, "parse_address", address::parse)?,
+        export(lua, "tcp", socket::new)?,
+        export(lua, "sleep", socket::sleep)?,
+        export(lua, "user_id", process::user_id)?,
+        export(lua, "exec", process::exec)?,
+        export(lua, "launch", process::launch)?,
+        export(lua, "open_process", process::open)?,
+        #[cfg(feature = "test-panic")]
+        export::<()>(lua, "panic", |_, _| panic!("asked to panic"))?,
+    ] {
+        exports.raw_set(name, function)?;
+    }
+    Ok(exports)
+}
+
+fn export<R: IntoLuaMulti + 'static>(
+    lua: &Lua,
+    name: &'static str,
+    body: fn(&Lua, &mut Args) -> Result<R, Failure>,
+) -> mlua::Result<(&'static str, Function)> {
+    Ok((name, lua.create_function(guard(name, body))?))
+}

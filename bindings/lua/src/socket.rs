@@ -1,0 +1,160 @@
+//! A blocking socket with the cosocket's method names, for interpreters that have no cosockets.
+
+use std::time::{Duration, Instant};
+
+use mlua::{AnyUserData, Lua, LuaString, UserData, UserDataMethods};
+use rustix::io::Errno;
+
+use crate::args::Args;
+use crate::error::{Failure, guard};
+use crate::stream::{Stream, deadline};
+
+/// The most that one `receiveany` may ask for.
+const MAX_RECEIVE: u64 = 1 << 20;
+
+#[derive(Default)]
+struct Socket {
+    stream: Option<Stream>,
+    timeouts: Timeouts,
+    /// The deadline of a `receiveany` that a signal interrupted: the next one goes on with it.
+    interrupted: Option<Option<Instant>>,
+    buf: Vec<u8>,
+}
+
+/// Without one, an operation waits for as long as it takes.
+#[derive(Default)]
+struct Timeouts {
+    connect: Option<Duration>,
+    send: Option<Duration>,
+    read: Option<Duration>,
+}
+
+pub(crate) fn new(lua: &Lua, _: &mut Args) -> Result<AnyUserData, Failure> {
+    Ok(lua.create_userdata(Socket::default())?)
+}
+
+/// Sleeps for some milliseconds.
+pub(crate) fn sleep(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
+    std::thread::sleep(args.milliseconds()?.unwrap_or_default());
+    Ok(true)
+}
+
+impl UserData for Socket {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_function("settimeouts", guard("settimeouts", settimeouts));
+        methods.add_function("connect", guard("connect", connect));
+        methods.add_function("send", guard("send", send));
+        methods.add_function("receiveany", guard("receiveany", receiveany));
+        methods.add_function("peer_pid", guard("peer_pid", peer_pid));
+        methods.add_function("close", guard("close", close));
+        methods.add_function("abort", guard("abort", abort));
+    }
+}
+
+/// `socket:settimeouts(connect, send, read)`, in milliseconds.
+fn settimeouts(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
+    let object = args.object::<Socket>()?;
+    let timeouts = Timeouts {
+        connect: args.milliseconds()?,
+        send: args.milliseconds()?,
+        read: args.milliseconds()?,
+    };
+    object.borrow()?.timeouts = timeouts;
+    Ok(true)
+}
+
+/// `socket:connect("unix:/path")` or `socket:connect(host, port)`.
+fn connect(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
+    let object = args.object::<Socket>()?;
+    let name = args.string()?.as_bytes().to_vec();
+    let mut socket = object.borrow()?;
+    let deadline = deadline(socket.timeouts.connect);
+    let stream = match name.strip_prefix(b"unix:") {
+        Some(path) => Stream::connect_unix(path, deadline),
+        None => Stream::connect_tcp(&String::from_utf8_lossy(&name), args.integer()?, deadline),
+    };
+    socket.stream = Some(stream.map_err(|errno| Failure::system("connect", errno))?);
+    Ok(true)
+}
+
+/// `socket:send(data)`, where data is a string or a sequence of strings; gives the bytes sent.
+fn send(_: &Lua, args: &mut Args) -> Result<u64, Failure> {
+    let object = args.object::<Socket>()?;
+    let parts = args.strings()?;
+    let socket = object.borrow()?;
+    let deadline = deadline(socket.timeouts.send);
+    let mut sent = 0;
+    for part in parts {
+        let part = part.as_bytes();
+        socket.stream()?.send_all(&part, deadline).map_err(lost)?;
+        sent += part.len() as u64;
+    }
+    Ok(sent)
+}
+
+/// `socket:receiveany(max)`: at least one byte. A signal ends the wait with the error
+/// "interrupted", so that the interpreter can act on Ctrl-C; call it again to go on.
+fn receiveany(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
+    let object = args.object::<Socket>()?;
+    let max = args.integer()?;
+    if !(1..=MAX_RECEIVE).contains(&max) {
+        return Err(Failure::misuse(format!(
+            "receiveany takes 1 to {MAX_RECEIVE} bytes, not {max}"
+        )));
+    }
+    let mut socket = object.borrow()?;
+    let socket = &mut *socket;
+    let read_timeout = socket.timeouts.read;
+    let deadline = socket
+        .interrupted
+        .take()
+        .unwrap_or_else(|| deadline(read_timeout));
+    socket.buf.resize(max as usize, 0);
+    let stream = socket.stream.as_ref().ok_or_else(closed)?;
+    match stream.receive(&mut socket.buf, deadline) {
+        Ok(0) => Err(closed()),
+        Ok(len) => Ok(lua.create_string(&socket.buf[..len])?),
+        Err(Errno::INTR) => {
+            socket.interrupted = Some(deadline);
+            Err(Failure::new("interrupted", "interrupted"))
+        }
+        Err(errno) => Err(lost(errno)),
+    }
+}
+
+/// The process that listens at the other end of a unix socket; nil where nobody can tell.
+fn peer_pid(_: &Lua, args: &mut Args) -> Result<Option<i32>, Failure> {
+    let object = args.object::<Socket>()?;
+    let socket = object.borrow()?;
+    Ok(socket.stream()?.peer_pid())
+}
+
+fn close(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
+    args.object::<Socket>()?.borrow()?.stream = None;
+    Ok(true)
+}
+
+/// Gives the exchange up: the server is to see that nobody waits for the answer any more.
+fn abort(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
+    if let Some(stream) = args.object::<Socket>()?.borrow()?.stream.take() {
+        stream.abort();
+    }
+    Ok(true)
+}
+
+impl Socket {
+    fn stream(&self) -> Result<&Stream, Failure> {
+        self.stream.as_ref().ok_or_else(closed)
+    }
+}
+
+fn closed() -> Failure {
+    Failure::new("closed", "closed")
+}
+
+fn lost(errno: Errno) -> Failure {
+    match errno {
+        Errno::TIMEDOUT => Failure::new("timeout", "timeout"),
+        errno => Failure::system("closed", errno),
+    }
+}

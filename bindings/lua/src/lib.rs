@@ -4,6 +4,7 @@
 mod address;
 mod args;
 mod error;
+mod launch;
 mod process;
 mod session;
 mod socket;
@@ -25,9 +26,9 @@ fn sockproc_native(lua: &Lua) -> mlua::Result<Table> {
         export(lua, "parse_address", address::parse)?,
         export(lua, "tcp", socket::new)?,
         export(lua, "sleep", socket::sleep)?,
-        export(lua, "user_id", process::user_id)?,
-        export(lua, "exec", process::exec)?,
-        export(lua, "launch", process::launch)?,
+        export(lua, "user_id", launch::user_id)?,
+        export(lua, "exec", launch::exec)?,
+        export(lua, "launch", launch::launch)?,
         export(lua, "open_process", process::open)?,
         #[cfg(feature = "test-panic")]
         export::<()>(lua, "panic", |_, _| panic!("asked to panic"))?,

@@ -45,7 +45,6 @@ impl UserData for Socket {
         methods.add_function("connect", guard("connect", connect));
         methods.add_function("send", guard("send", send));
         methods.add_function("receiveany", guard("receiveany", receiveany));
-        methods.add_function("peer_pid", guard("peer_pid", peer_pid));
         methods.add_function("close", guard("close", close));
         methods.add_function("abort", guard("abort", abort));
     }
@@ -120,13 +119,6 @@ fn receiveany(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
         }
         Err(errno) => Err(lost(errno)),
     }
-}
-
-/// The process that listens at the other end of a unix socket; nil where nobody can tell.
-fn peer_pid(_: &Lua, args: &mut Args) -> Result<Option<i32>, Failure> {
-    let object = args.object::<Socket>()?;
-    let socket = object.borrow()?;
-    Ok(socket.stream()?.peer_pid())
 }
 
 fn close(_: &Lua, args: &mut Args) -> Result<bool, Failure> {

@@ -71,18 +71,6 @@ impl Stream {
         }
     }
 
-    /// Who called listen(2) at the other end of a unix socket.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn peer_pid(&self) -> Option<i32> {
-        let credentials = sockopt::socket_peercred(&self.0).ok()?;
-        Some(credentials.pid.as_raw_nonzero().get())
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn peer_pid(&self) -> Option<i32> {
-        None
-    }
-
     /// Closes so that the server sees it whoever else holds a copy of the descriptor. A plain close
     /// of a TCP connection looks like a half-close, so that one is reset.
     pub(crate) fn abort(self) {

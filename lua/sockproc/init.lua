@@ -1,0 +1,79 @@
+--- Runs commands for programs that must not block or fork: a sockproc server runs them.
+---
+---     local sockproc = require("sockproc")
+---     local result, err = sockproc.run("tr a-z A-Z", "hello", { server = "unix:/run/sockproc.sock" })
+---     print(result and result.stdout or err) --> HELLO
+local arguments = require("sockproc.arguments")
+local client = require("sockproc.client")
+
+local M = {
+    _VERSION = "0.1.0",
+}
+
+local CLIENT_OPTIONS = { server = true }
+for name in pairs(client.RUN_OPTIONS) do
+    CLIENT_OPTIONS[name] = true
+end
+
+--- A client of the server that the options name, or else $SOCKPROC_SOCKET.
+local function open(opts)
+    local server = opts.server
+    if not server then
+        local reason
+        server, reason = arguments.default_server()
+        if not server then
+            return nil, reason, "connect"
+        end
+    end
+    return client.new(server, opts)
+end
+
+--- Runs a command: a line for the shell, or a sequence of words that no shell touches.
+--- A command's own failure is a result; the world's failures are nil, a message and their kind.
+---@param cmd string|string[]
+---@param stdin? string
+---@param opts? sockproc.ClientOptions
+---@return sockproc.Result?
+---@return string? err
+---@return sockproc.Kind? kind
+function M.run(cmd, stdin, opts)
+    local request, mistake = arguments.request("run", cmd, stdin, opts, CLIENT_OPTIONS)
+    if not request then
+        error(mistake, 2)
+    end
+    local one_off, err, kind = open(request.opts)
+    if not one_off then
+        return nil, err, kind
+    end
+    request.opts = {}
+    return one_off:perform(request)
+end
+
+--- A client whose options count for each of its runs.
+---@param opts? sockproc.ClientOptions
+---@return sockproc.Client?
+---@return string? err
+---@return sockproc.Kind? kind
+function M.client(opts)
+    local checked, mistake = arguments.options("bad argument 'opts' of 'client'", opts, CLIENT_OPTIONS)
+    if not checked then
+        error(mistake, 2)
+    end
+    return open(checked)
+end
+
+--- Starts a server: see `sockproc.ServeOptions`.
+---@param opts? sockproc.ServeOptions
+---@return sockproc.Server?
+---@return string? err
+---@return sockproc.Kind? kind
+function M.serve(opts)
+    local serve = require("sockproc.serve")
+    local checked, mistake = serve.options(opts)
+    if not checked then
+        error(mistake, 2)
+    end
+    return serve.start(checked)
+end
+
+return M

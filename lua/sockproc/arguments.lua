@@ -13,128 +13,129 @@ local MAX_MS = 2147483647
 
 --- `what` is the argument's place, such as "bad argument 'cmd' of 'run'".
 local function wrong(what, expected, value)
-    return what .. " (" .. expected .. " expected, got " .. (value == nil and "no value" or type(value)) .. ")"
+	return what .. " (" .. expected .. " expected, got " .. (value == nil and "no value" or type(value)) .. ")"
 end
 
 --- Strings, and numbers as Lua's own functions take them.
 local function is_text(value)
-    return type(value) == "string" or type(value) == "number"
+	return type(value) == "string" or type(value) == "number"
 end
 
 --- A line for the shell, or a sequence of words that no shell touches.
 local function command(what, cmd)
-    if is_text(cmd) then
-        return tostring(cmd)
-    end
-    if type(cmd) ~= "table" then
-        return nil, wrong(what, "string or sequence of strings", cmd)
-    end
-    if #cmd == 0 then
-        return nil, what .. " (argv is empty)"
-    end
-    for index = 1, #cmd do
-        if not is_text(cmd[index]) then
-            return nil, wrong(what .. ", word " .. index, "string", cmd[index])
-        end
-    end
-    return cmd
+	if is_text(cmd) then
+		return tostring(cmd)
+	end
+	if type(cmd) ~= "table" then
+		return nil, wrong(what, "string or sequence of strings", cmd)
+	end
+	if #cmd == 0 then
+		return nil, what .. " (argv is empty)"
+	end
+	for index = 1, #cmd do
+		if not is_text(cmd[index]) then
+			return nil, wrong(what .. ", word " .. index, "string", cmd[index])
+		end
+	end
+	return cmd
 end
 
 ---@return sockproc.Address?, string?
 local function address(what, value)
-    if not is_text(value) then
-        return nil, wrong(what, "address", value)
-    end
-    local host, port = native.parse_address(value)
-    if not host then
-        return nil, what .. " (" .. port .. ")"
-    end
-    return { host = host, port = port }
+	if not is_text(value) then
+		return nil, wrong(what, "address", value)
+	end
+	local host, port = native.parse_address(value)
+	if not host then
+		return nil, what .. " (" .. port .. ")"
+	end
+	return { host = host, port = port }
 end
 
 local function count(most)
-    return function(what, value)
-        if type(value) ~= "number" then
-            return nil, wrong(what, "number", value)
-        end
-        -- Not >= 1 and <= most, which a NaN passes in the negative.
-        if not (value >= 1 and value <= most) or value % 1 ~= 0 then
-            return nil, what .. " (" .. value .. " is no whole number from 1 to " .. most .. ")"
-        end
-        return value
-    end
+	return function(what, value)
+		if type(value) ~= "number" then
+			return nil, wrong(what, "number", value)
+		end
+		-- Not >= 1 and <= most, which a NaN passes in the negative.
+		if not (value >= 1 and value <= most) or value % 1 ~= 0 then
+			return nil, what .. " (" .. value .. " is no whole number from 1 to " .. most .. ")"
+		end
+		return value
+	end
 end
 
 local function of_type(name)
-    return function(what, value)
-        if type(value) ~= name then
-            return nil, wrong(what, name, value)
-        end
-        return value
-    end
+	return function(what, value)
+		if type(value) ~= name then
+			return nil, wrong(what, name, value)
+		end
+		return value
+	end
 end
 
 local OPTIONS = {
-    address = address,
-    server = address,
-    timeout = count(MAX_MS),
-    connect_timeout = count(MAX_MS),
-    send_timeout = count(MAX_MS),
-    read_timeout = count(MAX_MS),
-    max_output = count(2 ^ 53),
-    background = of_type("boolean"),
-    allow_root = of_type("boolean"),
-    user = of_type("string"),
+	address = address,
+	server = address,
+	timeout = count(MAX_MS),
+	connect_timeout = count(MAX_MS),
+	send_timeout = count(MAX_MS),
+	read_timeout = count(MAX_MS),
+	max_output = count(2 ^ 53),
+	background = of_type("boolean"),
+	allow_root = of_type("boolean"),
+	user = of_type("string"),
 }
 
 --- The options of a call, each checked; `allowed` is the set of their names.
 ---@return table?, string?
 function M.options(what, opts, allowed)
-    if opts ~= nil and type(opts) ~= "table" then
-        return nil, wrong(what, "table", opts)
-    end
-    local checked = {}
-    for name, value in pairs(opts or {}) do
-        if not allowed[name] then
-            return nil, what .. " (unknown option '" .. tostring(name) .. "')"
-        end
-        local mistake
-        checked[name], mistake = OPTIONS[name](what .. ", option '" .. name .. "'", value)
-        if mistake then
-            return nil, mistake
-        end
-    end
-    return checked
+	if opts ~= nil and type(opts) ~= "table" then
+		return nil, wrong(what, "table", opts)
+	end
+	local checked = {}
+	for name, value in pairs(opts or {}) do
+		if not allowed[name] then
+			return nil, what .. " (unknown option '" .. tostring(name) .. "')"
+		end
+		local mistake
+		checked[name], mistake = OPTIONS[name](what .. ", option '" .. name .. "'", value)
+		if mistake then
+			return nil, mistake
+		end
+	end
+	return checked
 end
 
 --- The arguments of `run` in whatever form it is called as `name`.
 ---@return table?, string?
 function M.request(name, cmd, stdin, opts, allowed)
-    local what = "' of '" .. name .. "'"
-    local request, mistake = {}, nil
-    request.cmd, mistake = command("bad argument 'cmd" .. what, cmd)
-    if mistake then
-        return nil, mistake
-    end
-    if stdin ~= nil and not is_text(stdin) then
-        return nil, wrong("bad argument 'stdin" .. what, "string", stdin)
-    end
-    request.stdin = stdin == nil and "" or tostring(stdin)
-    request.opts, mistake = M.options("bad argument 'opts" .. what, opts, allowed)
-    if mistake then
-        return nil, mistake
-    end
-    return request
+	local what = "' of '" .. name .. "'"
+	local request = {}
+	local mistake
+	request.cmd, mistake = command("bad argument 'cmd" .. what, cmd)
+	if mistake then
+		return nil, mistake
+	end
+	if stdin ~= nil and not is_text(stdin) then
+		return nil, wrong("bad argument 'stdin" .. what, "string", stdin)
+	end
+	request.stdin = stdin == nil and "" or tostring(stdin)
+	request.opts, mistake = M.options("bad argument 'opts" .. what, opts, allowed)
+	if mistake then
+		return nil, mistake
+	end
+	return request
 end
 
 --- The server that the environment names; nil and why if it names none.
 ---@return sockproc.Address?, string?
 function M.default_server()
-    local value = os.getenv("SOCKPROC_SOCKET")
-    if not value then
-        return nil, "no server: give one as option 'server' or set SOCKPROC_SOCKET"
-    end
-    return address("SOCKPROC_SOCKET", value)
+	local value = os.getenv("SOCKPROC_SOCKET")
+	if not value or value == "" then
+		return nil, "no server: give one as option 'server' or set SOCKPROC_SOCKET"
+	end
+	return address("SOCKPROC_SOCKET", value)
 end
 
 return M

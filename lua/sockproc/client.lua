@@ -43,18 +43,18 @@ local LONGEST_PAUSE = 50
 local M = {}
 
 M.RUN_OPTIONS = {
-    timeout = true,
-    connect_timeout = true,
-    send_timeout = true,
-    read_timeout = true,
-    max_output = true,
+	timeout = true,
+	connect_timeout = true,
+	send_timeout = true,
+	read_timeout = true,
+	max_output = true,
 }
 
 ---@param server sockproc.Address
 ---@param defaults table checked options
 ---@return sockproc.Client
 function M.new(server, defaults)
-    return setmetatable({ server = server, defaults = defaults }, Client)
+	return setmetatable({ server = server, defaults = defaults }, Client)
 end
 
 --- Keeps the output in memory, within a bound.
@@ -62,163 +62,163 @@ local Collector = {}
 Collector.__index = Collector
 
 local function collector(max_output)
-    return setmetatable({ left = max_output, max = max_output, stdout = {}, stderr = {} }, Collector)
+	return setmetatable({ left = max_output, max = max_output, stdout = {}, stderr = {} }, Collector)
 end
 
 --- So much of a stream will come. Anything but true gives the exchange up.
 function Collector:announced(_, len)
-    if self.left then
-        self.left = self.left - len
-        if self.left < 0 then
-            return nil, "output is longer than " .. self.max .. " bytes", "too_large"
-        end
-    end
-    return true
+	if self.left then
+		self.left = self.left - len
+		if self.left < 0 then
+			return nil, "output is longer than " .. self.max .. " bytes", "too_large"
+		end
+	end
+	return true
 end
 
 function Collector:data(stream, bytes)
-    local parts = self[stream]
-    parts[#parts + 1] = bytes
+	local parts = self[stream]
+	parts[#parts + 1] = bytes
 end
 
 local function connect(server, opts)
-    local sock = transport.tcp()
-    local limit = opts.connect_timeout or opts.timeout
-    if limit or opts.send_timeout or opts.read_timeout or opts.timeout then
-        sock:settimeouts(limit, opts.send_timeout or opts.timeout, opts.read_timeout or opts.timeout)
-    end
-    local waited, pause = 0, 1
-    while true do
-        local ok, err
-        if server.port then
-            ok, err = sock:connect(server.host, server.port)
-        else
-            ok, err = sock:connect(server.host)
-        end
-        if ok then
-            return sock
-        end
-        -- EAGAIN: the server's backlog is full, nothing was sent.
-        if not err:find("temporarily unavailable", 1, true) or waited + pause > (limit or CONNECT_TIMEOUT) then
-            return nil, err, "connect"
-        end
-        transport.sleep(pause)
-        waited, pause = waited + pause, math.min(2 * pause, LONGEST_PAUSE)
-    end
+	local sock = transport.tcp()
+	local limit = opts.connect_timeout or opts.timeout
+	if limit or opts.send_timeout or opts.read_timeout or opts.timeout then
+		sock:settimeouts(limit, opts.send_timeout or opts.timeout, opts.read_timeout or opts.timeout)
+	end
+	local waited, pause = 0, 1
+	while true do
+		local ok, err
+		if server.port then
+			ok, err = sock:connect(server.host, server.port)
+		else
+			ok, err = sock:connect(server.host)
+		end
+		if ok then
+			return sock
+		end
+		-- EAGAIN: the server's backlog is full, nothing was sent.
+		if not err:find("temporarily unavailable", 1, true) or waited + pause > (limit or CONNECT_TIMEOUT) then
+			return nil, err, "connect"
+		end
+		transport.sleep(pause)
+		waited, pause = waited + pause, math.min(2 * pause, LONGEST_PAUSE)
+	end
 end
 
 local function kind_of(err)
-    return err == "timeout" and "timeout" or "closed"
+	return err == "timeout" and "timeout" or "closed"
 end
 
 --- Feeds the session with what comes next, be it the end.
 local function receive(sock, session)
-    local data, err = sock:receiveany(RECEIVE)
-    if data then
-        return session:receive_data(data)
-    elseif err == "closed" then
-        return session:receive_eof()
-    elseif err == "interrupted" then
-        -- Back in Lua, where the interpreter acts on a signal; if it has nothing to do, go on.
-        return true
-    end
-    return nil, err, kind_of(err)
+	local data, err = sock:receiveany(RECEIVE)
+	if data then
+		return session:receive_data(data)
+	elseif err == "closed" then
+		return session:receive_eof()
+	elseif err == "interrupted" then
+		-- Back in Lua, where the interpreter acts on a signal; if it has nothing to do, go on.
+		return true
+	end
+	return nil, err, kind_of(err)
 end
 
 local function read_answer(sock, session, sink)
-    while true do
-        local event, a, b, c = session:next_event()
-        local ok, err, kind = true, nil, nil
-        if event == "exited" then
-            return { status = a, code = b, signal = c }
-        elseif event == "data" then
-            sink:data(a, b)
-        elseif event == "announced" then
-            ok, err, kind = sink:announced(a, b)
-        elseif event == false then
-            ok, err, kind = receive(sock, session)
-        else
-            -- What ended too early was closed, in a cosocket's word.
-            ok, err, kind = nil, b == "closed" and b or a, b
-        end
-        if not ok then
-            return nil, err, kind
-        end
-    end
+	while true do
+		local event, a, b, c = session:next_event()
+		local ok, err, kind = true
+		if event == "exited" then
+			return { status = a, code = b, signal = c }
+		elseif event == "data" then
+			sink:data(a, b)
+		elseif event == "announced" then
+			ok, err, kind = sink:announced(a, b)
+		elseif event == false then
+			ok, err, kind = receive(sock, session)
+		else
+			-- What ended too early was closed, in a cosocket's word.
+			ok, err, kind = nil, b == "closed" and b or a, b
+		end
+		if not ok then
+			return nil, err, kind
+		end
+	end
 end
 
 local function converse(sock, session, head, stdin, sink)
-    local sent, err
-    if stdin == "" then
-        sent, err = sock:send(head)
-    else
-        sent, err = sock:send({ head, session:send_stdin(stdin) })
-    end
-    if err == "timeout" then
-        return nil, err, "timeout"
-    end
-    -- A server that will not read all of a request may have answered before it closed.
-    local result, reason, kind = read_answer(sock, session, sink)
-    if not result and not sent and kind == "closed" then
-        reason = err
-    end
-    return result, reason, kind
+	local sent, err
+	if stdin == "" then
+		sent, err = sock:send(head)
+	else
+		sent, err = sock:send({ head, session:send_stdin(stdin) })
+	end
+	if err == "timeout" then
+		return nil, err, "timeout"
+	end
+	-- A server that will not read all of a request may have answered before it closed.
+	local result, reason, kind = read_answer(sock, session, sink)
+	if not result and not sent and kind == "closed" then
+		reason = err
+	end
+	return result, reason, kind
 end
 
 --- One command, its arguments checked. Gives `{status, code, signal}` and leaves the output in `sink`, or gives nil, the
 --- bare reason and its kind.
 function Client:exchange(cmd, stdin, opts, sink)
-    local obstacle = transport.obstacle()
-    if obstacle then
-        return nil, obstacle, "phase"
-    end
-    local session = native.session()
-    local head, sock, result, err, kind
-    if type(cmd) == "table" then
-        cmd, err, kind = native.quote(cmd)
-    end
-    if cmd then
-        head, err, kind = session:send_run(cmd, #stdin)
-    end
-    if head then
-        sock, err, kind = connect(self.server, opts)
-    end
-    if not sock then
-        return nil, err, kind
-    end
-    result, err, kind = converse(sock, session, head, stdin, sink)
-    -- Over TCP a plain close looks like a half-close; only our own socket can say more.
-    if not result and sock.abort then
-        sock:abort()
-    else
-        sock:close()
-    end
-    return result, err, kind
+	local obstacle = transport.obstacle()
+	if obstacle then
+		return nil, obstacle, "phase"
+	end
+	local session = native.session()
+	local head, sock, result, err, kind
+	if type(cmd) == "table" then
+		cmd, err, kind = native.quote(cmd)
+	end
+	if cmd then
+		head, err, kind = session:send_run(cmd, #stdin)
+	end
+	if head then
+		sock, err, kind = connect(self.server, opts)
+	end
+	if not sock then
+		return nil, err, kind
+	end
+	result, err, kind = converse(sock, session, head, stdin, sink)
+	-- Over TCP a plain close looks like a half-close; only our own socket can say more.
+	if not result and sock.abort then
+		sock:abort()
+	else
+		sock:close()
+	end
+	return result, err, kind
 end
 
 local function explain(server, reason, kind)
-    local place = server.port and (server.host .. ":" .. server.port) or server.host
-    if kind == "connect" then
-        return "cannot connect to " .. place .. ": " .. reason
-    elseif kind == "timeout" then
-        return "no answer from " .. place .. " in time; the command may have run"
-    elseif kind == "closed" then
-        return "connection to " .. place .. " was lost (" .. reason .. "); the command may have run"
-    end
-    return reason
+	local place = server.port and (server.host .. ":" .. server.port) or server.host
+	if kind == "connect" then
+		return "cannot connect to " .. place .. ": " .. reason
+	elseif kind == "timeout" then
+		return "no answer from " .. place .. " in time; the command may have run"
+	elseif kind == "closed" then
+		return "connection to " .. place .. " was lost (" .. reason .. "); the command may have run"
+	end
+	return reason
 end
 
 --- Runs what `arguments.request` has checked; its options count over the client's own.
 ---@return sockproc.Result?, string?, sockproc.Kind?
 function Client:perform(request)
-    local opts = setmetatable(request.opts, { __index = self.defaults })
-    local sink = collector(opts.max_output)
-    local result, reason, kind = self:exchange(request.cmd, request.stdin, opts, sink)
-    if not result then
-        return nil, explain(self.server, reason, kind), kind
-    end
-    result.stdout, result.stderr = table.concat(sink.stdout), table.concat(sink.stderr)
-    return result
+	local opts = setmetatable(request.opts, { __index = self.defaults })
+	local sink = collector(opts.max_output)
+	local result, reason, kind = self:exchange(request.cmd, request.stdin, opts, sink)
+	if not result then
+		return nil, explain(self.server, reason, kind), kind
+	end
+	result.stdout, result.stderr = table.concat(sink.stdout), table.concat(sink.stderr)
+	return result
 end
 
 --- Runs a command: a line for the shell, or a sequence of words that no shell touches.
@@ -229,14 +229,14 @@ end
 ---@return string? err
 ---@return sockproc.Kind? kind
 function Client:run(cmd, stdin, opts)
-    if getmetatable(self) ~= Client then
-        error("bad self of 'run' (call it as client:run(...))", 2)
-    end
-    local request, mistake = arguments.request("run", cmd, stdin, opts, M.RUN_OPTIONS)
-    if not request then
-        error(mistake, 2)
-    end
-    return self:perform(request)
+	if getmetatable(self) ~= Client then
+		error("bad self of 'run' (call it as client:run(...))", 2)
+	end
+	local request, mistake = arguments.request("run", cmd, stdin, opts, M.RUN_OPTIONS)
+	if not request then
+		error(mistake, 2)
+	end
+	return self:perform(request)
 end
 
 return M

@@ -7,25 +7,25 @@ local arguments = require("sockproc.arguments")
 local client = require("sockproc.client")
 
 local M = {
-    _VERSION = "0.1.0",
+	_VERSION = "0.1.0",
 }
 
 local CLIENT_OPTIONS = { server = true }
 for name in pairs(client.RUN_OPTIONS) do
-    CLIENT_OPTIONS[name] = true
+	CLIENT_OPTIONS[name] = true
 end
 
 --- A client of the server that the options name, or else $SOCKPROC_SOCKET.
 local function open(opts)
-    local server = opts.server
-    if not server then
-        local reason
-        server, reason = arguments.default_server()
-        if not server then
-            return nil, reason, "connect"
-        end
-    end
-    return client.new(server, opts)
+	local server = opts.server
+	if not server then
+		local reason
+		server, reason = arguments.default_server()
+		if not server then
+			return nil, reason, "connect"
+		end
+	end
+	return client.new(server, opts)
 end
 
 --- Runs a command: a line for the shell, or a sequence of words that no shell touches.
@@ -37,16 +37,16 @@ end
 ---@return string? err
 ---@return sockproc.Kind? kind
 function M.run(cmd, stdin, opts)
-    local request, mistake = arguments.request("run", cmd, stdin, opts, CLIENT_OPTIONS)
-    if not request then
-        error(mistake, 2)
-    end
-    local one_off, err, kind = open(request.opts)
-    if not one_off then
-        return nil, err, kind
-    end
-    request.opts = {}
-    return one_off:perform(request)
+	local request, mistake = arguments.request("run", cmd, stdin, opts, CLIENT_OPTIONS)
+	if not request then
+		error(mistake, 2)
+	end
+	local one_off, err, kind = open(request.opts)
+	if not one_off then
+		return nil, err, kind
+	end
+	request.opts = {}
+	return one_off:perform(request)
 end
 
 --- A client whose options count for each of its runs.
@@ -55,11 +55,11 @@ end
 ---@return string? err
 ---@return sockproc.Kind? kind
 function M.client(opts)
-    local checked, mistake = arguments.options("bad argument 'opts' of 'client'", opts, CLIENT_OPTIONS)
-    if not checked then
-        error(mistake, 2)
-    end
-    return open(checked)
+	local checked, mistake = arguments.options("bad argument 'opts' of 'client'", opts, CLIENT_OPTIONS)
+	if not checked then
+		error(mistake, 2)
+	end
+	return open(checked)
 end
 
 --- Starts a server: see `sockproc.ServeOptions`.
@@ -68,12 +68,12 @@ end
 ---@return string? err
 ---@return sockproc.Kind? kind
 function M.serve(opts)
-    local serve = require("sockproc.serve")
-    local checked, mistake = serve.options(opts)
-    if not checked then
-        error(mistake, 2)
-    end
-    return serve.start(checked)
+	local serve = require("sockproc.serve")
+	local checked, mistake = serve.options(opts)
+	if not checked then
+		error(mistake, 2)
+	end
+	return serve.start(checked)
 end
 
 return M

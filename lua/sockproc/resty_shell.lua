@@ -7,8 +7,8 @@ local arguments = require("sockproc.arguments")
 local client = require("sockproc.client")
 
 local M = {
-    _VERSION = "0.02",
-    version = 0.03,
+	_VERSION = "0.02",
+	version = 0.03,
 }
 
 --- Where juce's library expects the daemon; $SOCKPROC_SOCKET is asked first.
@@ -23,47 +23,47 @@ local Collector = {}
 Collector.__index = Collector
 
 local function collector(max_size)
-    -- OpenResty's library reads one byte too many to know that there are too many, and returns it.
-    return setmetatable({ max_size = max_size, keep = max_size + 1, stdout = {}, stderr = {} }, Collector)
+	-- OpenResty's library reads one byte too many to know that there are too many, and returns it.
+	return setmetatable({ max_size = max_size, keep = max_size + 1, stdout = {}, stderr = {} }, Collector)
 end
 
 function Collector:announced(stream, len)
-    self.left = self.keep
-    if len > self.max_size then
-        self.too_much = self.too_much or stream
-    end
-    return true
+	self.left = self.keep
+	if len > self.max_size then
+		self.too_much = self.too_much or stream
+	end
+	return true
 end
 
 function Collector:data(stream, bytes)
-    if self.left > 0 then
-        local parts = self[stream]
-        parts[#parts + 1] = #bytes > self.left and bytes:sub(1, self.left) or bytes
-        self.left = self.left - #bytes
-    end
+	if self.left > 0 then
+		local parts = self[stream]
+		parts[#parts + 1] = #bytes > self.left and bytes:sub(1, self.left) or bytes
+		self.left = self.left - #bytes
+	end
 end
 
 function Collector:text(stream)
-    return table.concat(self[stream])
+	return table.concat(self[stream])
 end
 
 --- The address of a `socket` argument, taken as it is: what a cosocket can connect to will do.
 local function address_of(socket)
-    if type(socket) == "table" then
-        local port = socket.host and tonumber(socket.port)
-        if not port then
-            error("socket table must have host and port keys", 3)
-        end
-        return { host = socket.host, port = port }
-    end
-    return socket and { host = socket } or arguments.default_server() or { host = DEFAULT_SOCKET }
+	if type(socket) == "table" then
+		local port = socket.host and tonumber(socket.port)
+		if not port then
+			error("socket table must have host and port keys", 3)
+		end
+		return { host = socket.host, port = port }
+	end
+	return socket and { host = socket } or arguments.default_server() or { host = DEFAULT_SOCKET }
 end
 
 --- The checked arguments, which a mistake in them raises at the caller of `execute` or `run`.
 local function request(name, cmd, stdin, timeout)
-    local opts = { send_timeout = timeout, read_timeout = timeout }
-    local checked, mistake = arguments.request(name, cmd, stdin, opts, client.RUN_OPTIONS)
-    return checked or error(mistake, 3)
+	local opts = { send_timeout = timeout, read_timeout = timeout }
+	local checked, mistake = arguments.request(name, cmd, stdin, opts, client.RUN_OPTIONS)
+	return checked or error(mistake, 3)
 end
 
 --- juce/lua-resty-shell: runs a shell command line.
@@ -73,16 +73,16 @@ end
 ---@return string? out nil if there is none
 ---@return string? err nil if there is none; after -1 and -2 what went wrong
 function M.execute(cmd, args)
-    args = args or {}
-    local server = address_of(args.socket)
-    local checked = request("execute", cmd, args.data, args.timeout or EXECUTE_TIMEOUT)
-    local sink = collector(math.huge)
-    local result, reason, kind = client.new(server, {}):exchange(checked.cmd, checked.stdin, checked.opts, sink)
-    if not result then
-        return (kind == "connect" or kind == "phase") and -2 or -1, nil, reason
-    end
-    local out, err = sink:text("stdout"), sink:text("stderr")
-    return result.status, out ~= "" and out or nil, err ~= "" and err or nil
+	args = args or {}
+	local server = address_of(args.socket)
+	local checked = request("execute", cmd, args.data, args.timeout or EXECUTE_TIMEOUT)
+	local sink = collector(math.huge)
+	local result, reason, kind = client.new(server, {}):exchange(checked.cmd, checked.stdin, checked.opts, sink)
+	if not result then
+		return (kind == "connect" or kind == "phase") and -2 or -1, nil, reason
+	end
+	local out, err = sink:text("stdout"), sink:text("stderr")
+	return result.status, out ~= "" and out or nil, err ~= "" and err or nil
 end
 
 --- openresty/lua-resty-shell: runs a shell command line, or words.
@@ -96,24 +96,24 @@ end
 ---@return string reason "exit", "signal", or what went wrong
 ---@return integer? status the exit code or the signal
 function M.run(cmd, stdin, timeout, max_size)
-    local checked = request("run", cmd, stdin, timeout or RUN_TIMEOUT)
-    local sink = collector(max_size or RUN_MAX_SIZE)
-    local one_off = client.new(address_of(nil), {})
-    local result, reason, kind = one_off:exchange(checked.cmd, checked.stdin, checked.opts, sink)
-    if kind == "connect" or kind == "phase" then
-        return nil, nil, nil, "failed to spawn: " .. reason
-    end
-    local stdout, stderr = sink:text("stdout"), sink:text("stderr")
-    if not result then
-        return nil, stdout, stderr, "failed to wait for process: " .. reason
-    elseif sink.too_much then
-        return nil, stdout, stderr, "failed to read " .. sink.too_much .. ": too much data"
-    elseif result.signal then
-        return false, stdout, stderr, "signal", result.signal
-    elseif result.code then
-        return result.code == 0, stdout, stderr, "exit", result.code
-    end
-    return nil, stdout, stderr, "failed to wait for process: unknown wait status " .. result.status
+	local checked = request("run", cmd, stdin, timeout or RUN_TIMEOUT)
+	local sink = collector(max_size or RUN_MAX_SIZE)
+	local one_off = client.new(address_of(nil), {})
+	local result, reason, kind = one_off:exchange(checked.cmd, checked.stdin, checked.opts, sink)
+	if kind == "connect" or kind == "phase" then
+		return nil, nil, nil, "failed to spawn: " .. reason
+	end
+	local stdout, stderr = sink:text("stdout"), sink:text("stderr")
+	if not result then
+		return nil, stdout, stderr, "failed to wait for process: " .. reason
+	elseif sink.too_much then
+		return nil, stdout, stderr, "failed to read " .. sink.too_much .. ": too much data"
+	elseif result.signal then
+		return false, stdout, stderr, "signal", result.signal
+	elseif result.code then
+		return result.code == 0, stdout, stderr, "exit", result.code
+	end
+	return nil, stdout, stderr, "failed to wait for process: unknown wait status " .. result.status
 end
 
 return M

@@ -17,78 +17,78 @@ local M = {}
 M.in_nginx = type(ngx) == "table" and type(ngx.socket) == "table" and ngx.socket.tcp ~= nil
 
 if not M.in_nginx then
-    ---@type fun(): sockproc.Socket
-    M.tcp = native.tcp
-    ---@type fun(ms: integer)
-    M.sleep = native.sleep
+	---@type fun(): sockproc.Socket
+	M.tcp = native.tcp
+	---@type fun(ms: integer)
+	M.sleep = native.sleep
 
-    --- Why no command can be run at this point; nil if it can.
-    ---@return string?
-    function M.obstacle()
-        return nil
-    end
+	--- Why no command can be run at this point; nil if it can.
+	---@return string?
+	function M.obstacle()
+		return nil
+	end
 
-    return M
+	return M
 end
 
 ---@return sockproc.Socket
 function M.tcp()
-    return ngx.socket.tcp()
+	return ngx.socket.tcp()
 end
 
 function M.sleep(ms)
-    ngx.sleep(ms / 1000)
+	ngx.sleep(ms / 1000)
 end
 
 --- The phases in which cosockets work, by their names in `ngx.get_phase()`.
 local PHASES = {
-    access = true,
-    content = true,
-    preread = true,
-    rewrite = true,
-    server_rewrite = true,
-    ssl_cert = true,
-    ssl_client_hello = true,
-    ssl_session_fetch = true,
-    timer = true,
+	access = true,
+	content = true,
+	preread = true,
+	rewrite = true,
+	server_rewrite = true,
+	ssl_cert = true,
+	ssl_client_hello = true,
+	ssl_session_fetch = true,
+	timer = true,
 }
 
 local function always()
-    return true
+	return true
 end
 
 --- A function that says whether the running coroutine may yield. nginx replaces the `coroutine`
 --- table by one without `isyieldable`, so LuaJIT's own C function is asked.
 local function yield_probe()
-    local has_ffi, ffi = pcall(require, "ffi")
-    if not has_ffi then
-        return always
-    end
-    pcall(ffi.cdef, "int lua_isyieldable(void *L);")
-    local found, isyieldable = pcall(function()
-        return ffi.C.lua_isyieldable
-    end)
-    if not found then
-        return always
-    end
-    return function()
-        -- A coroutine prints as the address of its lua_State.
-        local address = tostring(coroutine.running()):match("0x%x+")
-        return not address or isyieldable(ffi.cast("void *", tonumber(address))) ~= 0
-    end
+	local has_ffi, ffi = pcall(require, "ffi")
+	if not has_ffi then
+		return always
+	end
+	pcall(ffi.cdef, "int lua_isyieldable(void *L);")
+	local found, isyieldable = pcall(function()
+		return ffi.C.lua_isyieldable
+	end)
+	if not found then
+		return always
+	end
+	return function()
+		-- A coroutine prints as the address of its lua_State.
+		local address = tostring(coroutine.running()):match("0x%x+")
+		return not address or isyieldable(ffi.cast("void *", tonumber(address))) ~= 0
+	end
 end
 
 local can_yield = yield_probe()
 
 function M.obstacle()
-    local phase = ngx.get_phase()
-    if not PHASES[phase] then
-        return "no command can be run in the '" .. phase .. "' phase, cosockets are off there: use ngx.timer.at(0, ...)"
-    end
-    if not can_yield() then
-        return "no command can be run inside a C call, which cannot wait: in a callback of string.gsub or table.sort, "
-            .. "or at a module's top level; run it outside, or use ngx.timer.at(0, ...)"
-    end
+	local phase = ngx.get_phase()
+	if not PHASES[phase] then
+		return "no command can be run in the '" .. phase .. "' phase, cosockets are off there: use ngx.timer.at(0, ...)"
+	end
+	if not can_yield() then
+		return "no command can be run inside a C call, which cannot wait: in a callback of string.gsub or table.sort, "
+			.. "or at a module's top level; run it outside, or use ngx.timer.at(0, ...)"
+	end
 end
 
 return M

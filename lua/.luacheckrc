@@ -1,0 +1,2 @@
+std = "min+ngx_lua"
+files["../tests/bench"].std = "max+ngx_lua"

@@ -165,8 +165,8 @@ local function converse(sock, session, head, stdin, sink)
 	return result, reason, kind
 end
 
---- One command, its arguments checked. Gives `{status, code, signal}` and leaves the output in `sink`, or gives nil, the
---- bare reason and its kind.
+--- One command, its arguments checked. Gives `{status, code, signal}` and leaves the output in
+--- `sink`, or gives nil, the bare reason and its kind.
 function Client:exchange(cmd, stdin, opts, sink)
 	local obstacle = transport.obstacle()
 	if obstacle then

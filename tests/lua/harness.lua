@@ -1,0 +1,139 @@
+--- Tests without a dependency: `LUA harness.lua SUITE`, where a suite is a file that calls `t.test`.
+--- The environment says where to work (TEST_DIR) and which server to test (SOCKPROC_BIN).
+local native = require("sockproc_native")
+
+local t = {
+	dir = assert(os.getenv("TEST_DIR"), "TEST_DIR is not set"),
+	binary = assert(os.getenv("SOCKPROC_BIN"), "SOCKPROC_BIN is not set"),
+	--- The interpreter that runs this, for tests that start another.
+	interpreter = arg[-1],
+}
+
+--- How long to wait for what must come, in milliseconds.
+local PATIENCE = 30000
+
+local tests, at_end = {}, {}
+local count = 0
+
+--- Declares a test. Its name is the fact that it proves.
+function t.test(name, body)
+	tests[#tests + 1] = { name = name, body = body }
+end
+
+local function show(value)
+	return type(value) == "string" and ("%q"):format(#value > 200 and value:sub(1, 200) .. "..." or value)
+		or tostring(value)
+end
+
+function t.equal(got, expected, what)
+	if got ~= expected then
+		error((what and what .. ": " or "") .. "expected " .. show(expected) .. ", got " .. show(got), 2)
+	end
+end
+
+--- That `text` is a string with `part` in it.
+function t.contains(text, part)
+	if type(text) ~= "string" or not text:find(part, 1, true) then
+		error("expected a string with " .. show(part) .. ", got " .. show(text), 2)
+	end
+end
+
+--- That a call gave `nil, message, kind` and that the message holds `part`.
+function t.fails(kind, part, value, message, got_kind)
+	t.equal(value, nil, message)
+	t.equal(type(message), "string")
+	t.equal(got_kind, kind, message)
+	t.contains(message, part)
+end
+
+--- Asks until `condition` is true; what it gives then is given.
+function t.poll(what, condition)
+	for _ = 1, PATIENCE / 10 do
+		local value = condition()
+		if value then
+			return value
+		end
+		native.sleep(10)
+	end
+	error("never came: " .. what, 2)
+end
+
+function t.quote(text)
+	return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- A path that nobody else uses.
+function t.path(name)
+	count = count + 1
+	return t.dir .. "/" .. count .. "-" .. name
+end
+
+function t.read(path)
+	local file = io.open(path, "rb")
+	local content = file and file:read("*a")
+	if file then
+		file:close()
+	end
+	return content
+end
+
+--- What a shell command prints, without the last newline.
+function t.shell(command)
+	local pipe = assert(io.popen(command))
+	local said = pipe:read("*a")
+	pipe:close()
+	return (said:gsub("\n$", ""))
+end
+
+--- Starts a shell command in the background and gives its pid; it is killed at the end.
+function t.background(command)
+	local pid = t.shell(command .. " </dev/null >>" .. t.dir .. "/log 2>&1 & echo $!")
+	at_end[#at_end + 1] = "kill -9 " .. pid .. " 2>/dev/null"
+	return pid
+end
+
+--- Whether a process lives; a zombie does not.
+function t.is_alive(pid)
+	local stat = t.read("/proc/" .. pid .. "/stat")
+	return stat ~= nil and not stat:find("^%d+ %b() Z")
+end
+
+--- Starts a server that lives until the end. Gives its address and pid.
+function t.server()
+	local socket, pidfile = t.path("server.sock"), t.path("server.pid")
+	t.shell(t.quote(t.binary) .. " " .. socket .. " " .. pidfile)
+	local pid = assert(t.read(pidfile), "the server did not start")
+	at_end[#at_end + 1] = "kill " .. pid .. " 2>/dev/null"
+	return "unix:" .. socket, pid
+end
+
+--- Starts a server that does not speak the protocol: for each connection a shell command. Gives its
+--- address and pid.
+function t.fake_server(command)
+	local socket = t.path("fake.sock")
+	local pid = t.background("exec socat UNIX-LISTEN:" .. socket .. ",fork,backlog=1 SYSTEM:" .. t.quote(command))
+	t.poll("the fake server's socket", function()
+		return native.tcp():connect("unix:" .. socket)
+	end)
+	return "unix:" .. socket, pid
+end
+
+local function run()
+	local failed = 0
+	for _, test in ipairs(tests) do
+		local ok, err = xpcall(test.body, debug.traceback)
+		if not ok then
+			failed = failed + 1
+			print("FAILED " .. test.name .. "\n  " .. tostring(err):gsub("\n", "\n  "))
+		end
+	end
+	for _, command in ipairs(at_end) do
+		os.execute(command)
+	end
+	print(#tests - failed .. " passed, " .. failed .. " failed")
+	os.exit(failed == 0 and 0 or 1)
+end
+
+package.loaded.harness = t
+dofile(arg[1])
+run()

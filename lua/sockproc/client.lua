@@ -89,31 +89,33 @@ local function connect(server, opts)
 	end
 	local waited, pause = 0, 1
 	while true do
-		local ok, err
+		local ok, err, kind
 		if server.port then
-			ok, err = sock:connect(server.host, server.port)
+			ok, err, kind = sock:connect(server.host, server.port)
 		else
-			ok, err = sock:connect(server.host)
+			ok, err, kind = sock:connect(server.host)
 		end
 		if ok then
 			return sock
 		end
 		-- EAGAIN: the server's backlog is full, nothing was sent.
 		if not err:find("temporarily unavailable", 1, true) or waited + pause > (limit or CONNECT_TIMEOUT) then
-			return nil, err, "connect"
+			return nil, err, kind == "lua" and kind or "connect"
 		end
 		transport.sleep(pause)
 		waited, pause = waited + pause, math.min(2 * pause, LONGEST_PAUSE)
 	end
 end
 
-local function kind_of(err)
-	return err == "timeout" and "timeout" or "closed"
+--- A cosocket gives no kind. "lua" is the interpreter's own error inside the native module, such as
+--- that of Ctrl-C's hook, to be raised again.
+local function kind_of(err, kind)
+	return kind == "lua" and kind or err == "timeout" and "timeout" or "closed"
 end
 
 --- Feeds the session with what comes next, be it the end.
 local function receive(sock, session)
-	local data, err = sock:receiveany(RECEIVE)
+	local data, err, kind = sock:receiveany(RECEIVE)
 	if data then
 		return session:receive_data(data)
 	elseif err == "closed" then
@@ -122,7 +124,7 @@ local function receive(sock, session)
 		-- Back in Lua, where the interpreter acts on a signal; if it has nothing to do, go on.
 		return true
 	end
-	return nil, err, kind_of(err)
+	return nil, err, kind_of(err, kind)
 end
 
 local function read_answer(sock, session, sink)
@@ -148,32 +150,31 @@ local function read_answer(sock, session, sink)
 end
 
 local function converse(sock, session, head, stdin, sink)
-	local sent, err
+	local sent, err, kind
 	if stdin == "" then
-		sent, err = sock:send(head)
+		sent, err, kind = sock:send(head)
 	else
-		sent, err = sock:send({ head, session:send_stdin(stdin) })
+		sent, err, kind = sock:send({ head, session:send_stdin(stdin) })
 	end
-	if err == "timeout" then
-		return nil, err, "timeout"
+	if not sent and kind_of(err, kind) ~= "closed" then
+		return nil, err, kind_of(err, kind)
 	end
 	-- A server that will not read all of a request may have answered before it closed.
-	local result, reason, kind = read_answer(sock, session, sink)
-	if not result and not sent and kind == "closed" then
+	local result, reason, why = read_answer(sock, session, sink)
+	if not result and not sent and why == "closed" then
 		reason = err
 	end
-	return result, reason, kind
+	return result, reason, why
 end
 
---- One command, its arguments checked. Gives `{status, code, signal}` and leaves the output in
---- `sink`, or gives nil, the bare reason and its kind.
-function Client:exchange(cmd, stdin, opts, sink)
+--- Connects and converses; the arguments are checked.
+local function exchange(server, cmd, stdin, opts, sink)
 	local obstacle = transport.obstacle()
 	if obstacle then
 		return nil, obstacle, "phase"
 	end
+	local head, sock, err, kind
 	local session = native.session()
-	local head, sock, result, err, kind
 	if type(cmd) == "table" then
 		cmd, err, kind = native.quote(cmd)
 	end
@@ -181,17 +182,28 @@ function Client:exchange(cmd, stdin, opts, sink)
 		head, err, kind = session:send_run(cmd, #stdin)
 	end
 	if head then
-		sock, err, kind = connect(self.server, opts)
+		sock, err, kind = connect(server, opts)
 	end
 	if not sock then
 		return nil, err, kind
 	end
+	local result
 	result, err, kind = converse(sock, session, head, stdin, sink)
 	-- Over TCP a plain close looks like a half-close; only our own socket can say more.
 	if not result and sock.abort then
 		sock:abort()
 	else
 		sock:close()
+	end
+	return result, err, kind
+end
+
+--- One command, its arguments checked. Gives `{status, code, signal}` and leaves the output in
+--- `sink`, or gives nil, the bare reason and its kind.
+function Client:exchange(cmd, stdin, opts, sink)
+	local result, err, kind = exchange(self.server, cmd, stdin, opts, sink)
+	if kind == "lua" then
+		error(err, 0)
 	end
 	return result, err, kind
 end

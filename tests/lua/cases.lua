@@ -5,9 +5,11 @@ local KEYS = { name = true, command = true, stdin = true, stdout = true, stderr 
 
 --- In one pass, so that an escaped backslash begins no escape.
 local function unescape(text)
-	return (text:gsub("\\(.)(%x?%x?)", function(letter, hex)
-		return letter == "x" and string.char(tonumber(hex, 16)) or ESCAPES[letter] .. hex
-	end))
+	return (
+		text:gsub("\\(.)(%x?%x?)", function(letter, hex)
+			return letter == "x" and string.char(tonumber(hex, 16)) or ESCAPES[letter] .. hex
+		end)
+	)
 end
 
 local M = {}

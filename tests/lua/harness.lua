@@ -77,6 +77,12 @@ function t.read(path)
 	return content
 end
 
+function t.write(path, content)
+	local file = assert(io.open(path, "wb"))
+	file:write(content)
+	file:close()
+end
+
 --- What a shell command prints, without the last newline.
 function t.shell(command)
 	local pipe = assert(io.popen(command))
@@ -110,8 +116,9 @@ end
 --- Starts a server that does not speak the protocol: for each connection a shell command. Gives its
 --- address and pid.
 function t.fake_server(command)
-	local socket = t.path("fake.sock")
-	local pid = t.background("exec socat UNIX-LISTEN:" .. socket .. ",fork,backlog=1 SYSTEM:" .. t.quote(command))
+	local socket, script = t.path("fake.sock"), t.path("fake.sh")
+	t.write(script, command)
+	local pid = t.background("exec socat UNIX-LISTEN:" .. socket .. ",fork,backlog=1 EXEC:'sh " .. script .. "'")
 	t.poll("the fake server's socket", function()
 		return native.tcp():connect("unix:" .. socket)
 	end)

@@ -3,7 +3,21 @@ local native = require("sockproc_native")
 local t = require("harness")
 
 local function every_wrong_value()
-	return { true, false, 0 / 0, -1, 2.5, 1e300, "", "x", {}, { {} }, print, io.stdout, coroutine.create(function() end) }
+	return {
+		true,
+		false,
+		0 / 0,
+		-1,
+		2.5,
+		1e300,
+		"",
+		"x",
+		{},
+		{ {} },
+		print,
+		io.stdout,
+		coroutine.create(function() end),
+	}
 end
 
 --- Calls with every wrong value at every place; each must return, and never an mlua userdata.
@@ -113,11 +127,15 @@ t.test("a session speaks the classic protocol", function()
 end)
 
 t.test("a session reports its caller's mistakes and the peer's by their kinds", function()
-	t.fails("misuse", "announced 2", (function()
-		local session = native.session()
-		session:send_run("x", 2)
-		return session:send_stdin("abc")
-	end)())
+	t.fails(
+		"misuse",
+		"announced 2",
+		(function()
+			local session = native.session()
+			session:send_run("x", 2)
+			return session:send_stdin("abc")
+		end)()
+	)
 	t.fails("protocol", "CRLF at byte 1", native.session():send_run("a\r\nb", 0))
 	t.fails("protocol", "NUL at byte 1", native.session():send_run("a\0b", 0))
 	t.fails("too_large", "131071", native.session():send_run(("x"):rep(131072), 0))

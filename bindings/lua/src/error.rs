@@ -35,6 +35,10 @@ impl Failure {
         let text = text.split(" (os error").next().unwrap_or_default();
         Self::new(kind, text.to_lowercase())
     }
+
+    fn to_lua(&self, lua: &Lua) -> mlua::Result<MultiValue> {
+        (Value::Nil, self.message.as_str(), self.kind).into_lua_multi(lua)
+    }
 }
 
 impl From<ProtocolError> for Failure {
@@ -49,10 +53,15 @@ impl From<ProtocolError> for Failure {
     }
 }
 
-/// Mostly: Lua is out of memory.
+/// What the interpreter itself raised while we called it: it is out of memory, or a hook ended the
+/// program at Ctrl-C. The Lua side raises these again.
 impl From<mlua::Error> for Failure {
     fn from(error: mlua::Error) -> Self {
-        Self::new("protocol", error.to_string())
+        let message = match error {
+            mlua::Error::RuntimeError(message) | mlua::Error::MemoryError(message) => message,
+            other => other.to_string(),
+        };
+        Self::new("lua", message)
     }
 }
 
@@ -71,7 +80,10 @@ pub(crate) fn guard<R: IntoLuaMulti>(
             Ok(Err(failure)) => failure,
             Err(payload) => Failure::new("protocol", panic_message(call, payload.as_ref())),
         };
-        (Value::Nil, failure.message, failure.kind).into_lua_multi(lua)
+        // A hook that fails this is gone the second time, and its failure counts, not ours.
+        failure
+            .to_lua(lua)
+            .or_else(|error| Failure::from(error).to_lua(lua))
     }
 }
 

@@ -14,6 +14,7 @@ local transport = require("sockproc.transport")
 ---@field pid? integer nil if it was there before
 ---@field reused boolean whether it was there before
 ---@field private process? table
+---@field private is_stopping? boolean
 ---@field private obstacle? string why there is no `process`
 local Server = {}
 Server.__index = Server
@@ -134,7 +135,7 @@ function M.start(opts)
 end
 
 --- Ends the server: running commands still get their answers, nothing new is accepted. Waits until
---- it is gone, at most `timeout` milliseconds.
+--- it is gone, at most `timeout` milliseconds; call it again to wait on.
 ---@param timeout? integer
 ---@return true?
 ---@return string? err
@@ -157,7 +158,12 @@ function Server:stop(timeout)
 	if not self.process then
 		return nil, "cannot end process " .. self.pid .. ": " .. self.obstacle, "closed"
 	end
-	local ok, err, kind = self.process:terminate()
+	local ok, err, kind = true
+	if not self.is_stopping then
+		-- Once only: the server takes a second signal as an order to kill what still runs.
+		ok, err, kind = self.process:terminate()
+		self.is_stopping = ok
+	end
 	while ok do
 		ok, err, kind = self.process:wait(timeout)
 		if ok then

@@ -25,6 +25,11 @@ local function show(value)
 		or tostring(value)
 end
 
+--- A shell command to run when all tests are over, passed or not.
+function t.at_end(command)
+	at_end[#at_end + 1] = command
+end
+
 function t.equal(got, expected, what)
 	if got ~= expected then
 		error((what and what .. ": " or "") .. "expected " .. show(expected) .. ", got " .. show(got), 2)
@@ -94,7 +99,7 @@ end
 --- Starts a shell command in the background and gives its pid; it is killed at the end.
 function t.background(command)
 	local pid = t.shell(command .. " </dev/null >>" .. t.dir .. "/log 2>&1 & echo $!")
-	at_end[#at_end + 1] = "kill -9 " .. pid .. " 2>/dev/null"
+	t.at_end("kill -9 " .. pid .. " 2>/dev/null")
 	return pid
 end
 
@@ -109,7 +114,7 @@ function t.server()
 	local socket, pidfile = t.path("server.sock"), t.path("server.pid")
 	t.shell(t.quote(t.binary) .. " " .. socket .. " " .. pidfile)
 	local pid = assert(t.read(pidfile), "the server did not start")
-	at_end[#at_end + 1] = "kill " .. pid .. " 2>/dev/null"
+	t.at_end("kill " .. pid .. " 2>/dev/null")
 	return "unix:" .. socket, pid
 end
 

@@ -40,18 +40,10 @@ function M.sleep(ms)
 	ngx.sleep(ms / 1000)
 end
 
---- The phases in which cosockets work, by their names in `ngx.get_phase()`.
-local PHASES = {
-	access = true,
-	content = true,
-	preread = true,
-	rewrite = true,
-	server_rewrite = true,
-	ssl_cert = true,
-	ssl_client_hello = true,
-	ssl_session_fetch = true,
-	timer = true,
-}
+--- The phases in which a plain nginx can wait, by their names in `ngx.get_phase()`. Cosockets are
+--- also to be had in ssl_client_hello and ssl_session_fetch, but there only OpenResty's nginx, which is
+--- patched for it, survives a wait: Debian's ends the handshake.
+local PHASES = { rewrite = true, access = true, content = true, timer = true, ssl_cert = true }
 
 local function always()
 	return true

@@ -1,0 +1,32 @@
+--- What the example and the README tell works as it stands: a Lua block is run with a server in
+--- $SOCKPROC_SOCKET, and prints what its comments `--> ...` say.
+local t = require("harness")
+
+local server = t.server()
+local readme = assert(t.read(os.getenv("SOCKPROC_README") or "README.md"))
+
+local function run(path, arguments)
+	return t.shell("SOCKPROC_SOCKET=" .. server .. " " .. t.interpreter .. " " .. path .. " " .. arguments .. " 2>&1")
+end
+
+t.test("the example runs a command and passes on all that came of it", function()
+	local said = run("lua/examples/run.lua", "'tr a-z A-Z; echo err >&2; exit 3' < LICENSE; echo code $?")
+	t.contains(said, "MIT LICENSE")
+	t.contains(said, "err\n")
+	t.contains(said, "\ncode 3")
+	t.contains(run("lua/examples/run.lua", "'kill -9 $$' </dev/null; echo code $?"), "code 137")
+end)
+
+t.test("every Lua block of the README prints what it says", function()
+	local count = 0
+	for block in readme:gmatch("\n```lua\n(.-)\n```") do
+		count = count + 1
+		local path, expected = t.path("block.lua"), {}
+		t.write(path, block)
+		for line in block:gmatch("%-%-> ([^\n]*)") do
+			expected[#expected + 1] = line
+		end
+		t.equal(run(path, "</dev/null"), table.concat(expected, "\n"), block)
+	end
+	print("Lua blocks: " .. count)
+end)

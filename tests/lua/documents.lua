@@ -6,14 +6,15 @@ local server = t.server()
 local readme = assert(t.read(os.getenv("SOCKPROC_README") or "README.md"))
 
 local function run(path, arguments)
-	return t.shell("SOCKPROC_SOCKET=" .. server .. " " .. t.interpreter .. " " .. path .. " " .. arguments .. " 2>&1")
+	local command = "SOCKPROC_SOCKET=" .. server .. " " .. t.interpreter .. " " .. path .. " " .. arguments
+	return t.shell("{ " .. command .. "; } 2>&1")
 end
 
 t.test("the example runs a command and passes on all that came of it", function()
 	local said = run("lua/examples/run.lua", "'tr a-z A-Z; echo err >&2; exit 3' < LICENSE; echo code $?")
 	t.contains(said, "MIT LICENSE")
 	t.contains(said, "err\n")
-	t.contains(said, "\ncode 3")
+	t.contains(said, "code 3")
 	t.contains(run("lua/examples/run.lua", "'kill -9 $$' </dev/null; echo code $?"), "code 137")
 end)
 

@@ -2,6 +2,8 @@
 local native = require("sockproc_native")
 local t = require("harness")
 
+local unpack = rawget(_G, "unpack") or rawget(table, "unpack")
+
 local function every_wrong_value()
 	return {
 		true,
@@ -28,7 +30,7 @@ local function survive(what, call, places)
 			for i = 1, places do
 				arguments[i] = i == place and value or "1"
 			end
-			local results = { pcall(call, (table.unpack or unpack)(arguments, 1, places)) }
+			local results = { pcall(call, unpack(arguments, 1, places)) }
 			t.equal(results[1], true, what .. " raised")
 			if results[2] == nil then
 				t.equal(type(results[3]), "string", what)

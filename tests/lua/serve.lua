@@ -48,12 +48,14 @@ t.test("stop lets running commands answer, and says when it waited too long", fu
 	local address = "unix:" .. t.path("draining.sock")
 	local server = background(address)
 	local go, done, started = t.path("go"), t.path("done"), t.path("started")
-	start(
-		(
-			'local r = require("sockproc").run("touch %s; while ! [ -e %s ]; do sleep 0.05; done; echo late", nil, {server = %q}) '
-			.. 'local f = io.open(%q, "w") f:write(r and r.stdout or "lost") f:close()'
-		):format(started, go, address, done)
-	)
+	local program = [[
+		local result = require("sockproc").run(
+			"touch %s; while ! [ -e %s ]; do sleep 0.05; done; echo late", nil, { server = %q })
+		local file = io.open(%q, "w")
+		file:write(result and result.stdout or "lost")
+		file:close()
+	]]
+	start(program:format(started, go, address, done))
 	t.poll("the command's start", function()
 		return t.read(started)
 	end)

@@ -20,17 +20,20 @@ sys.path.insert(0, str(HERE.parent / "openresty"))
 from support import Nginx, directory, end, poll, start_server  # noqa: E402
 
 HTTP = f"""
-lua_package_path "{HERE}/?.lua;{HERE.parents[1]}/lua/?.lua;{HERE.parents[1]}/lua/?/init.lua;;";
 lua_socket_buffer_size 64k;
 init_by_lua_block {{
     sockproc = require("sockproc")
-    handwritten = require("openresty_handwritten")
+    handwritten = dofile("{HERE}/openresty_handwritten.lua")
+    clients = setmetatable({{}}, {{ __index = function(clients, server)
+        clients[server] = sockproc.client({{ server = server }})
+        return clients[server]
+    end }})
 }}
 server {{
     listen 127.0.0.1:PORT;
     keepalive_requests 100000000;
     location /ours {{ content_by_lua_block {{
-        local result = sockproc.run("true", nil, {{ server = ngx.var.arg_server }})
+        local result = clients[ngx.var.arg_server]:run("true")
         ngx.print(result.status, result.stdout, result.stderr)
     }} }}
     location /handwritten {{ content_by_lua_block {{

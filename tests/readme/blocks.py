@@ -94,7 +94,28 @@ def python(reader: Reader, text: str) -> None:
     reader.served(["python", reader.file("block.py", text)])
 
 
-RUNNERS: dict[str, Callable[[Reader, str], None]] = {"sh": sh, "rust": rust, "python": python}
+def lua(reader: Reader, text: str) -> None:
+    """Where the block before has installed it."""
+    tree = reader.directory / "sockproc"
+    reader.env["LUA_PATH"] = f"{tree}/share/lua/5.4/?.lua;{tree}/share/lua/5.4/?/init.lua"
+    reader.env["LUA_CPATH"] = f"{tree}/lib/lua/5.4/?.so"
+    reader.served(["lua5.4", reader.file("block.lua", text)])
+
+
+def nginx(reader: Reader, text: str) -> None:
+    """An nginx block is the example to the letter, which a suite of its own runs."""
+    if text not in (ROOT / "lua/examples/nginx.conf").read_text():
+        raise LookupError("the block is no part of lua/examples/nginx.conf")
+    reader.run(["tests/openresty/run", "documents"])
+
+
+RUNNERS: dict[str, Callable[[Reader, str], None]] = {
+    "sh": sh,
+    "rust": rust,
+    "python": python,
+    "lua": lua,
+    "nginx": nginx,
+}
 
 
 def main(document: str) -> int:

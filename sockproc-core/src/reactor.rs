@@ -1,8 +1,9 @@
 //! Descriptors in tokio's reactor.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -14,4 +15,17 @@ use tokio::io::unix::AsyncFd;
 #[allow(deprecated)]
 pub(crate) fn watch<T: AsRawFd>(source: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(source, interest)
+}
+
+/// What `fd` is ready for at this moment, of `flags` and of what poll(2) always tells.
+pub(crate) fn ready_now(fd: impl AsFd, flags: PollFlags) -> PollFlags {
+    let mut fds = [PollFd::new(&fd, flags)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    match poll(&mut fds, Some(&now)) {
+        Ok(_) => fds[0].revents(),
+        Err(_) => PollFlags::empty(),
+    }
 }

@@ -3,11 +3,13 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{sleep, timeout};
 
 use super::{Group, Orphans};
 use crate::proto::WaitStatus;
@@ -53,14 +55,15 @@ impl Leader {
     }
 
     /// Ends the group: SIGTERM, `grace` for the leader to exit, SIGKILL for all that is left of it.
-    pub(crate) async fn terminate(&self, grace: Duration) {
+    /// Gives whether the leader has exited; if not, the kernel or another user holds it.
+    pub(crate) async fn terminate(&self, grace: Duration) -> bool {
         let group = self.group();
         group.signal(Signal::TERM);
         // A stopped process would sleep through SIGTERM.
         group.signal(Signal::CONT);
-        let _ = tokio::time::timeout(grace, self.exited()).await;
+        let _ = timeout(grace, self.exited()).await;
         group.signal(Signal::KILL);
-        self.exited().await;
+        timeout(UNKILLABLE_AFTER, self.exited()).await.is_ok()
     }
 
     /// The wait status; waits for the exit if it has not come yet.
@@ -69,9 +72,13 @@ impl Leader {
     /// The status is lost: something else in this process has waited for our child.
     pub(crate) async fn reap(mut self) -> io::Result<WaitStatus> {
         self.exited().await;
-        self.claim
-            .wait(WaitOptions::empty())?
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        loop {
+            if let Some(status) = self.claim.wait()? {
+                return Ok(status);
+            }
+            // A tracer has it (ptrace(2)), and our turn comes when that lets go of it.
+            sleep(TRACED_PAUSE).await;
+        }
     }
 
     pub(crate) fn group(&self) -> Group {
@@ -84,19 +91,33 @@ impl Leader {
 }
 
 impl Claim {
-    fn wait(&mut self, options: WaitOptions) -> io::Result<Option<WaitStatus>> {
-        self.used = true;
-        let waited = waitpid(Some(self.pid), options);
-        self.orphans.remove_leader(self.pid);
-        Ok(waited?.map(|(_, status)| WaitStatus::from_raw(status.as_raw())))
+    /// The wait status, if it is there for us; never blocks.
+    fn wait(&mut self) -> io::Result<Option<WaitStatus>> {
+        let waited = self.orphans.wait_for_leader(self.pid);
+        self.used = !matches!(waited, Ok(None));
+        waited
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.used {
-            Group::of_leader(self.pid).signal(Signal::KILL);
-            let _ = self.wait(WaitOptions::NOHANG);
+        if self.used {
+            return;
         }
+        Group::of_leader(self.pid).signal(Signal::KILL);
+        let (pid, orphans) = (self.pid, self.orphans.clone());
+        // It may take its time to die, and a drop cannot wait. Without a thread it stays a zombie.
+        let wait = move || {
+            while let Ok(None) = orphans.wait_for_leader(pid) {
+                thread::sleep(TRACED_PAUSE);
+            }
+        };
+        let _ = thread::Builder::new().spawn(wait);
     }
 }
+
+/// A leader that lives on so long after SIGKILL is given up.
+const UNKILLABLE_AFTER: Duration = Duration::from_secs(1);
+
+/// The time between two looks at a leader whose exit only its tracer has seen.
+const TRACED_PAUSE: Duration = Duration::from_millis(10);

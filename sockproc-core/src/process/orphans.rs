@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+use crate::proto::WaitStatus;
+
 /// The leaders that must be left alone.
 #[derive(Default)]
 pub(crate) struct Orphans {
@@ -29,12 +31,18 @@ impl Orphans {
         Ok((pid, rest))
     }
 
-    /// Forgets a leader that has been waited for.
-    pub(super) fn remove_leader(&self, pid: Pid) {
-        self.leaders().remove(&pid);
+    /// The wait status of a leader that has exited; never blocks. It is forgotten in the same moment,
+    /// as its number can be given again.
+    pub(super) fn wait_for_leader(&self, pid: Pid) -> io::Result<Option<WaitStatus>> {
+        let mut leaders = self.leaders();
+        let waited = waitpid(Some(pid), WaitOptions::NOHANG);
+        if !matches!(waited, Ok(None)) {
+            leaders.remove(&pid);
+        }
+        Ok(waited?.map(|(_, status)| WaitStatus::from_raw(status.as_raw())))
     }
 
-    /// Waits for every child that has exited and is no leader.
+    /// Waits for every child that has exited and is no leader. May block for as long as a spawn takes.
     pub(crate) fn reap(&self) {
         let _no_births = self.births.write().unwrap_or_else(PoisonError::into_inner);
         let leaders = self.leaders();

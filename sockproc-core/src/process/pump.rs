@@ -4,10 +4,11 @@ use std::io;
 use std::ops::ControlFlow;
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::Pipe;
+use crate::reactor::ready_now;
 
 /// Pipes of commands that write much are enlarged to this, so that reader and writer take turns
 /// sixteen times less often than with Linux' 64 KiB.
@@ -83,7 +84,7 @@ pub(crate) async fn feed(pipe: &Pipe, mut data: &[u8]) -> io::Result<ControlFlow
             Ok(len) => data = &data[len..],
             Err(Errno::AGAIN) => {
                 let mut guard = pipe.writable().await?;
-                if is_full(pipe) {
+                if ready_now(pipe, PollFlags::OUT).is_empty() {
                     guard.clear_ready();
                 }
             }
@@ -101,27 +102,10 @@ pub(crate) async fn closed(pipe: &Pipe) {
         let Ok(mut guard) = pipe.writable().await else {
             return;
         };
-        if poll_now(pipe).contains(PollFlags::ERR) {
+        if ready_now(pipe, PollFlags::OUT).contains(PollFlags::ERR) {
             return;
         }
         guard.clear_ready();
-    }
-}
-
-/// Whether a write would block; a pipe without a reader is never full.
-fn is_full(pipe: &Pipe) -> bool {
-    poll_now(pipe).is_empty()
-}
-
-fn poll_now(pipe: &Pipe) -> PollFlags {
-    let mut fds = [PollFd::new(pipe, PollFlags::OUT)];
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    match poll(&mut fds, Some(&now)) {
-        Ok(_) => fds[0].revents(),
-        Err(_) => PollFlags::empty(),
     }
 }
 

@@ -12,7 +12,9 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use rustix::process::{Pid, PidfdFlags, Rlimit};
+use rustix::process::{
+    Pid, PidfdFlags, Rlimit, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid,
+};
 
 use super::CommandLine;
 
@@ -108,7 +110,7 @@ impl<'a> Plan<'a> {
         let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
         if self.error != 0 {
             // It has failed and ended: nobody else waits for this pid.
-            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            let _ = waitpid(Some(pid), WaitOptions::empty());
         }
         // SAFETY: the kernel has just made this descriptor for us.
         let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
@@ -119,12 +121,16 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Linux 5.2 ignores `CLONE_PIDFD`'s predecessor bit; the child is ours, so its number is safe.
+/// Before Linux 5.2 `CLONE_PIDFD` is ignored. A child that cannot be watched is ended again.
 fn or_open(pidfd: Option<OwnedFd>, pid: Pid) -> io::Result<OwnedFd> {
-    match pidfd {
-        Some(pidfd) => Ok(pidfd),
-        None => Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?),
+    if let Some(pidfd) = pidfd {
+        return Ok(pidfd);
     }
+    pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = waitpid(Some(pid), WaitOptions::empty());
+        error.into()
+    })
 }
 
 /// Everything between clone and execve, in the child, in our memory.

@@ -77,10 +77,11 @@ impl Spawner {
         );
         plan.open_files = self.inherited.open_files.as_ref();
         plan.signals = &self.inherited.signals;
-        let (pid, pidfd) = self.orphans.add_leader(|| plan.execute())?;
+        // Nothing may fail between the child's birth and its watch.
         for ours in [&stdin, &stdout, &stderr] {
             rustix::io::ioctl_fionbio(ours, true)?;
         }
+        let (pid, pidfd) = self.orphans.add_leader(|| plan.execute())?;
         Ok(Started {
             pid,
             pidfd,

@@ -21,8 +21,12 @@ const SPAWN_FDS: usize = 3;
 /// Spill file, the socket's directory while it is locked, and one to look around with.
 const SPARE_FDS: usize = 3;
 
-/// How long a connection must have been idle before it can be closed in favour of another.
-const MIN_IDLE: Duration = Duration::from_millis(500);
+/// How long a connection may take to send its request before it can be closed in favour of another.
+const MIN_WAITING: Duration = Duration::from_millis(500);
+
+/// How long a client may take to read a piece of its reply before it can be; only when no connection
+/// waits for a request.
+const MIN_STALLED: Duration = Duration::from_secs(10);
 
 /// The server's descriptors.
 pub(crate) struct Budget {
@@ -34,11 +38,20 @@ pub(crate) struct Budget {
     idle: Mutex<Idle>,
 }
 
+/// Connections that wait for their clients, by the moment since which they do.
 #[derive(Default)]
 struct Idle {
     next_id: u64,
-    /// By the moment since which they are idle.
-    connections: BTreeMap<(Instant, u64), Arc<Notify>>,
+    waiting: BTreeMap<Key, Arc<Notify>>,
+    stalled: BTreeMap<Key, Arc<Notify>>,
+}
+
+type Key = (Instant, u64);
+
+#[derive(Clone, Copy)]
+enum WaitsFor {
+    Request,
+    Reader,
 }
 
 /// A run's descriptors; stdin's goes back as soon as that is closed.
@@ -50,8 +63,29 @@ pub(crate) struct RunPermit {
 /// A connection that waits for its client, as long as this lives.
 pub(crate) struct IdleGuard<'a> {
     budget: &'a Budget,
-    key: (Instant, u64),
+    waits_for: WaitsFor,
+    key: Key,
     evicted: Arc<Notify>,
+}
+
+impl Idle {
+    fn of(&mut self, waits_for: WaitsFor) -> &mut BTreeMap<Key, Arc<Notify>> {
+        match waits_for {
+            WaitsFor::Request => &mut self.waiting,
+            WaitsFor::Reader => &mut self.stalled,
+        }
+    }
+
+    /// Tells the longest-idle connection to end, if one has been idle for long enough.
+    fn evict_one(&mut self) -> bool {
+        let evict = |connections: &mut BTreeMap<Key, Arc<Notify>>, least: Duration| {
+            let longest = connections
+                .first_entry()
+                .filter(|entry| entry.key().0.elapsed() >= least);
+            longest.map(|entry| entry.remove().notify_one()).is_some()
+        };
+        evict(&mut self.waiting, MIN_WAITING) || evict(&mut self.stalled, MIN_STALLED)
+    }
 }
 
 impl Budget {
@@ -106,15 +140,25 @@ impl Budget {
         self.spawns.acquire().await.expect("never closed")
     }
 
-    /// Says that a connection waits for its client from now on.
-    pub(crate) fn idle(&self) -> IdleGuard<'_> {
+    /// Says that a connection waits for its client's request, or for the client to close.
+    pub(crate) fn waiting(&self) -> IdleGuard<'_> {
+        self.idle(WaitsFor::Request)
+    }
+
+    /// Says that a connection waits for its client to read.
+    pub(crate) fn stalled(&self) -> IdleGuard<'_> {
+        self.idle(WaitsFor::Reader)
+    }
+
+    fn idle(&self, waits_for: WaitsFor) -> IdleGuard<'_> {
         let evicted = Arc::new(Notify::new());
         let mut idle = self.lock();
         idle.next_id += 1;
         let key = (Instant::now(), idle.next_id);
-        idle.connections.insert(key, evicted.clone());
+        idle.of(waits_for).insert(key, evicted.clone());
         IdleGuard {
             budget: self,
+            waits_for,
             key,
             evicted,
         }
@@ -133,19 +177,11 @@ impl Budget {
     async fn evict_idle(&self) -> ! {
         /// Time for an evicted connection to end before another has to.
         const PAUSE: Duration = Duration::from_millis(5);
+        /// Time between two looks where none has been idle for long enough.
+        const LOOK: Duration = Duration::from_millis(50);
         loop {
-            let wait = {
-                let mut idle = self.lock();
-                match idle.connections.first_entry() {
-                    Some(longest) if longest.key().0.elapsed() >= MIN_IDLE => {
-                        longest.remove().notify_one();
-                        PAUSE
-                    }
-                    Some(longest) => MIN_IDLE.saturating_sub(longest.key().0.elapsed()),
-                    None => MIN_IDLE,
-                }
-            };
-            tokio::time::sleep(wait.max(PAUSE)).await;
+            let evicted = self.lock().evict_one();
+            tokio::time::sleep(if evicted { PAUSE } else { LOOK }).await;
         }
     }
 
@@ -170,7 +206,7 @@ impl IdleGuard<'_> {
 
 impl Drop for IdleGuard<'_> {
     fn drop(&mut self) {
-        self.budget.lock().connections.remove(&self.key);
+        self.budget.lock().of(self.waits_for).remove(&self.key);
     }
 }
 

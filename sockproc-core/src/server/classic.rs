@@ -1,7 +1,7 @@
 //! One classic exchange: request, run, reply.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
@@ -15,27 +15,18 @@ use super::socket::{Socket, Transport};
 use super::spool::Allowance;
 use super::stdin::{self, Feed, StdinEnd};
 use crate::process::{Leader, Pipe, Process};
-use crate::proto::classic::{ServerSession, note};
-use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus};
+use crate::proto::classic::ServerSession;
+use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent};
 
 /// Requests are mostly one line; a longer one takes some more reads.
-const HEAD_READ_LEN: usize = 4096;
-
-/// Replies up to so many bytes leave in one piece.
-const SMALL_REPLY_LEN: u64 = 64 * 1024;
-
-/// After the reply a client has so much time from byte to byte to close.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// A client that sends more than this past what it announced is cut off.
-const MAX_DISCARD_LEN: u64 = 64 * 1024 * 1024;
+const READ_LEN: usize = 4096;
 
 /// A connection on its way through its one exchange.
 pub(crate) struct Exchange<'a> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) socket: Socket,
-    session: ServerSession,
-    id: u64,
+    pub(super) shared: &'a Shared,
+    pub(super) socket: Socket,
+    pub(super) session: ServerSession,
+    pub(super) id: u64,
 }
 
 /// What came of waiting for a request.
@@ -63,10 +54,7 @@ impl<'a> Exchange<'a> {
     /// Answers one request. Returns when the connection can be closed.
     pub(crate) async fn serve(mut self) {
         let answered = match self.open().await {
-            Opening::Run(request) => {
-                let permit = self.shared.budget.run().await;
-                self.run(request, permit).await
-            }
+            Opening::Run(request) => self.run_when_there_is_room(request).await,
             Opening::Refused(refusal) => self.refuse(&refusal).await,
             Opening::Gone => {
                 return debug!(id = self.id, "client gone before its request was whole");
@@ -80,14 +68,15 @@ impl<'a> Exchange<'a> {
 
     /// Reads until the command can be started.
     async fn open(&mut self) -> Opening {
-        let mut chunk = [0; HEAD_READ_LEN];
+        let mut chunk = [0; READ_LEN];
+        // From its first moment on: single bytes now and then keep no connection alive.
+        let idle = self.shared.budget.waiting();
         loop {
             match self.session.next_event() {
                 Ok(Some(ServerEvent::Run(request))) => return Opening::Run(request),
                 Ok(_) => {}
                 Err(error) => return Opening::Refused(bad_request(&error)),
             }
-            let idle = self.shared.budget.idle();
             let read = tokio::select! {
                 biased;
                 read = self.socket.read(&mut chunk) => read,
@@ -99,6 +88,17 @@ impl<'a> Exchange<'a> {
                 Ok(len @ 1..) => self.session.receive_data(&chunk[..len]),
                 Ok(0) | Err(_) => return Opening::Gone,
             }
+        }
+    }
+
+    async fn run_when_there_is_room(&mut self, request: Request) -> io::Result<()> {
+        tokio::select! {
+            biased;
+            () = self.shared.shutdown.killing() => {
+                let message = "the server is shutting down";
+                self.refuse(&Refusal::new(RefusalKind::Busy, message)).await
+            }
+            permit = self.shared.budget.run() => self.run(request, permit).await,
         }
     }
 
@@ -124,6 +124,13 @@ impl<'a> Exchange<'a> {
         let outputs = self
             .until_over(&leader, stdin, permit.take_stdin(), outputs)
             .await;
+        if outputs.as_ref().is_some_and(|outputs| outputs.unkillable) {
+            // Its descriptors and its number are taken until it dies.
+            tokio::spawn(async move { (leader.reap().await, permit) });
+            return self
+                .cannot_spawn("killed, but it lives on: wait status unknown".into())
+                .await;
+        }
         let status = leader.reap().await;
         drop(permit);
         let ms = begin.elapsed().as_millis();
@@ -193,93 +200,6 @@ impl<'a> Exchange<'a> {
             biased;
             () = gone => None,
             outputs = over => Some(outputs),
-        }
-    }
-
-    async fn reply(&self, status: WaitStatus, mut outputs: Outputs) -> io::Result<()> {
-        if let Some(error) = &outputs.cut {
-            warn!(id = self.id, %error, "output cut, command killed");
-            let message = match error.kind() {
-                io::ErrorKind::QuotaExceeded => {
-                    "killed: more output than --max-spill allows".to_owned()
-                }
-                _ => format!("killed: output cannot be kept in the spill directory: {error}"),
-            };
-            outputs.stderr.push_note(&note(&message));
-        }
-        let Outputs { stdout, stderr, .. } = outputs;
-        let head = self.session.send_exited(status, stdout.len());
-        let middle = self.session.send_stderr_len(stderr.len());
-        let send = async {
-            match (stdout.in_memory(), stderr.in_memory()) {
-                (Some(out), Some(err)) if stdout.len() + stderr.len() <= SMALL_REPLY_LEN => {
-                    self.socket
-                        .write_all(&[&head[..], out, &middle[..], err].concat())
-                        .await
-                }
-                _ => {
-                    self.socket.write_all(&head).await?;
-                    stdout.send(&self.socket).await?;
-                    self.socket.write_all(&middle).await?;
-                    stderr.send(&self.socket).await
-                }
-            }
-        };
-        self.send_while_discarding(send).await
-    }
-
-    async fn cannot_spawn(&self, message: String) -> io::Result<()> {
-        self.refuse(&Refusal::new(RefusalKind::CannotSpawn, message))
-            .await
-    }
-
-    async fn refuse(&self, refusal: &Refusal) -> io::Result<()> {
-        warn!(id = self.id, peer = %Peer(&self.socket), kind = ?refusal.kind, reason = refusal.message, "refused");
-        let reply = self.session.send_refused(refusal);
-        self.send_while_discarding(self.socket.write_all(&reply))
-            .await
-    }
-
-    /// Sends while what the client still sends is thrown away: it may read only when it has sent all.
-    async fn send_while_discarding(
-        &self,
-        send: impl Future<Output = io::Result<()>>,
-    ) -> io::Result<()> {
-        let discard = async {
-            self.discard().await;
-            std::future::pending().await
-        };
-        tokio::select! {
-            biased;
-            sent = send => sent,
-            never = discard => never,
-        }
-    }
-
-    /// Ends our direction and waits for the client to end its own: a close with unread bytes would
-    /// reset the connection, and on TCP the reply with it.
-    async fn linger(&self) {
-        self.socket.half_close();
-        let idle = self.shared.budget.idle();
-        tokio::select! {
-            biased;
-            () = self.discard() => {}
-            () = idle.evicted() => {}
-            () = self.shared.shutdown.draining() => {}
-        }
-    }
-
-    /// Reads and forgets until end of file, silence or [`MAX_DISCARD_LEN`].
-    async fn discard(&self) {
-        let mut chunk = [0; HEAD_READ_LEN];
-        let mut left = self.session.stdin_left().saturating_add(MAX_DISCARD_LEN);
-        while let Ok(Ok(len @ 1..)) =
-            tokio::time::timeout(LINGER, self.socket.read(&mut chunk)).await
-        {
-            left = left.saturating_sub(len as u64);
-            if left == 0 {
-                return;
-            }
         }
     }
 }

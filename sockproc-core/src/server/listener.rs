@@ -31,9 +31,10 @@ pub struct SocketOptions {
 /// still its own.
 #[derive(Debug)]
 pub struct Listener {
+    /// Dropped before the socket, whose inode is then still its own.
+    file: Option<SocketFile>,
     fd: OwnedFd,
     address: Address,
-    file: Option<SocketFile>,
 }
 
 /// An address that cannot be listened on.
@@ -140,10 +141,23 @@ fn bind_unix(path: &Path, options: &SocketOptions) -> Result<(OwnedFd, SocketFil
         fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(plain)?;
     }
     net::bind(&fd, &name).map_err(plain)?;
-    let file = SocketFile {
-        path: path.to_owned(),
-        identity: identity(path).map_err(plain)?,
-    };
+    match open_to_clients(&fd, path, options) {
+        Ok(file) => Ok((fd, file)),
+        Err(failure) => {
+            // Still under the lock, so it is ours.
+            let _ = fs::unlink(path);
+            Err(failure)
+        }
+    }
+}
+
+/// Gives a bound socket its owner and mode, then listens.
+fn open_to_clients(
+    fd: &OwnedFd,
+    path: &Path,
+    options: &SocketOptions,
+) -> Result<SocketFile, Failure> {
+    let plain = |errno| (errno, None);
     if options.user.is_some() || options.group.is_some() {
         let (user, group) = (
             options.user.map(Uid::from_raw),
@@ -164,8 +178,11 @@ fn bind_unix(path: &Path, options: &SocketOptions) -> Result<(OwnedFd, SocketFil
         // … and exactly this before anyone can connect.
         fs::chmod(path, Mode::from_raw_mode(mode)).map_err(plain)?;
     }
-    net::listen(&fd, BACKLOG).map_err(plain)?;
-    Ok((fd, file))
+    net::listen(fd, BACKLOG).map_err(plain)?;
+    Ok(SocketFile {
+        path: path.to_owned(),
+        identity: identity(path).map_err(plain)?,
+    })
 }
 
 fn new_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {

@@ -7,6 +7,7 @@ pub(crate) mod directory;
 mod listener;
 mod outputs;
 mod peer;
+mod reply;
 mod shutdown;
 mod socket;
 mod spill;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::getpid;
@@ -32,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{info, warn};
 
 use crate::process::{Orphans, Spawner, close_inherited_fds, prepare_signals};
-use crate::reactor::watch;
+use crate::reactor::{ready_now, watch};
 use budget::Budget;
 use classic::Exchange;
 use shutdown::Shutdown;
@@ -46,6 +48,9 @@ use spill::Spill;
 pub struct Server {
     shared: Arc<Shared>,
 }
+
+/// The time that clients have to read the replies of commands that were killed at the end.
+const LAST_REPLIES: Duration = Duration::from_secs(5);
 
 /// What every connection needs.
 pub(crate) struct Shared {
@@ -122,7 +127,9 @@ impl Server {
             () = timeout => {}
         }
         self.shared.shutdown.kill();
-        all_ended.recv().await;
+        // Clients that do not read, and commands that nothing kills, are left behind.
+        let limit = self.shared.config.kill_grace + LAST_REPLIES;
+        let _ = tokio::time::timeout(limit, all_ended.recv()).await;
         Ok(())
     }
 
@@ -160,7 +167,15 @@ impl Shared {
         let accept_more = async {
             loop {
                 let mut ready = fd.readable().await?;
-                let permit = self.budget.connection().await;
+                let permit = match self.budget.try_connection() {
+                    Some(permit) => permit,
+                    // Nobody has to give way for nobody.
+                    None if ready_now(&fd, PollFlags::IN).is_empty() => {
+                        ready.clear_ready();
+                        continue;
+                    }
+                    None => self.budget.connection().await,
+                };
                 match accept(fd.get_ref()) {
                     Ok(socket) => self.clone().start(socket, transport, permit, &running),
                     Err(Errno::AGAIN) => ready.clear_ready(),
@@ -173,7 +188,8 @@ impl Shared {
             () = self.shutdown.draining() => Ok(()),
         };
         // No more can come, but who has connected before is served.
-        drop(file);
+        // Taking its directory's lock may block.
+        let _ = tokio::task::spawn_blocking(|| drop(file)).await;
         while let Some(permit) = self.budget.try_connection() {
             let Ok(socket) = accept(fd.get_ref()) else {
                 break;
@@ -213,7 +229,8 @@ async fn reap_orphans(orphans: Arc<Orphans>) {
         return;
     };
     loop {
-        orphans.reap();
+        let orphans = orphans.clone();
+        let _ = tokio::task::spawn_blocking(move || orphans.reap()).await;
         child_exited.recv().await;
     }
 }

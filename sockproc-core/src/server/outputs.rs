@@ -24,6 +24,8 @@ pub(crate) struct Outputs {
     pub(crate) stderr: Spool,
     /// Whether both streams came to their ends: nobody holds them any more.
     pub(crate) at_end: bool,
+    /// Whether the leader lives on although it was killed.
+    pub(crate) unkillable: bool,
     /// Why output is missing, if some is; the run was killed for it.
     pub(crate) cut: Option<io::Error>,
 }
@@ -47,7 +49,7 @@ pub(crate) async fn collect(
     let activity = Activity::default();
     let mut stdout = Spool::new(rules.allowance.clone());
     let mut stderr = Spool::new(rules.allowance.clone());
-    let at_end = {
+    let ended = {
         let whole = async {
             tokio::join!(
                 keep(&stdout_pipe, &mut stdout, &activity),
@@ -57,11 +59,11 @@ pub(crate) async fn collect(
         };
         tokio::select! {
             biased;
-            () = whole => true,
-            () = end(leader, &activity, &rules) => false,
+            () = whole => None,
+            end = end(leader, &activity, &rules) => Some(end),
         }
     };
-    if !at_end && activity.cut.get().is_none() {
+    if ended.is_some() && activity.cut.get().is_none() {
         for (pipe, spool) in [(&stdout_pipe, &mut stdout), (&stderr_pipe, &mut stderr)] {
             if let Err(error) = pump::drain_now(pipe, spool).await {
                 let _ = activity.cut.set(error);
@@ -71,7 +73,8 @@ pub(crate) async fn collect(
     Outputs {
         stdout,
         stderr,
-        at_end,
+        at_end: ended.is_none(),
+        unkillable: ended == Some(End::Unkillable),
         cut: activity.cut.into_inner(),
     }
 }
@@ -101,28 +104,37 @@ async fn keep(pipe: &Pipe, spool: &mut Spool, activity: &Activity) {
 }
 
 /// Resolves when the streams count as complete although others may still hold them.
-async fn end(leader: &Leader, activity: &Activity, rules: &Rules<'_>) {
+async fn end(leader: &Leader, activity: &Activity, rules: &Rules<'_>) -> End {
     let killed = async {
         tokio::select! {
             () = activity.full.notified() => {}
             () = rules.shutdown.killing() => {}
         }
-        leader.terminate(rules.kill_grace).await;
+        let exited = leader.terminate(rules.kill_grace).await;
         activity.silence(AFTER_KILL).await;
+        if exited { End::Exited } else { End::Unkillable }
     };
     let lingered = async {
         match rules.linger {
             Some(linger) => {
                 leader.exited().await;
                 activity.silence(linger).await;
+                End::Exited
             }
             None => std::future::pending().await,
         }
     };
     tokio::select! {
-        () = killed => {}
-        () = lingered => {}
+        end = killed => end,
+        end = lingered => end,
     }
+}
+
+/// What became of the leader of a run whose streams did not end.
+#[derive(PartialEq, Eq)]
+enum End {
+    Exited,
+    Unkillable,
 }
 
 /// What the two streams have in common.

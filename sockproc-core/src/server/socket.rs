@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::reactor::watch;
+use crate::reactor::{ready_now, watch};
 
 /// Which kind of stream; they differ in what a hang-up looks like and in who can reach us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +83,8 @@ impl Socket {
     /// Whether the peer has gone altogether: a unix socket closed both ways, a TCP reset. A plain TCP
     /// close cannot be told from a half-close.
     pub(crate) fn is_hung_up(&self) -> bool {
-        let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
-            && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        ready_now(&self.fd, PollFlags::empty()).intersects(gone)
     }
 
     /// Bytes that have come and were not read.

@@ -5,8 +5,8 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::vec;
 
-use super::socket::Socket;
 use super::spill::{SLOT_LEN, Slot, Spill};
 use crate::process::pump::Sink;
 
@@ -25,6 +25,31 @@ pub(crate) struct Spool {
     slots: Vec<Slot>,
     tail: Vec<u8>,
     allowance: Allowance,
+}
+
+/// What a [`Spool`] has kept, from the beginning.
+pub(crate) struct Pieces {
+    slots: vec::IntoIter<Slot>,
+    tail: Option<Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl Pieces {
+    /// The next piece; `None` after the last.
+    ///
+    /// # Errors
+    /// The spill file cannot be read.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.buffer = match (self.slots.next(), self.tail.take()) {
+            (Some(slot), tail) => {
+                self.tail = tail;
+                slot.read(mem::take(&mut self.buffer)).await?
+            }
+            (None, Some(tail)) => tail,
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(&self.buffer))
+    }
 }
 
 /// Takes everything and keeps nothing: what a cut stream goes on into.
@@ -74,17 +99,13 @@ impl Spool {
         self.tail.extend_from_slice(note.as_bytes());
     }
 
-    /// Writes all that was kept to `socket`.
-    ///
-    /// # Errors
-    /// The client has gone, or the spill file cannot be read.
-    pub(crate) async fn send(self, socket: &Socket) -> io::Result<()> {
-        let mut buffer = Vec::new();
-        for slot in self.slots {
-            buffer = slot.read(buffer).await?;
-            socket.write_all(&buffer).await?;
+    /// All that was kept, in pieces of which one at a time is in memory.
+    pub(crate) fn into_pieces(self) -> Pieces {
+        Pieces {
+            slots: self.slots.into_iter(),
+            tail: Some(self.tail),
+            buffer: Vec::new(),
         }
-        socket.write_all(&self.tail).await
     }
 
     async fn spill(&mut self) -> io::Result<()> {

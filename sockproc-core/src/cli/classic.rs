@@ -1,11 +1,11 @@
 //! `sockproc <unix-socket-path>|<tcp-port> [pidfile] [--foreground]`, as the C daemon reads it.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::log::{self, Log};
 use super::pidfile::Pidfile;
-use super::serving::{self, Ended};
-use super::{daemon, fail};
+use super::{daemon, fail, serving};
 use crate::server::{Config, Listener, SocketOptions};
 use crate::{Address, AddressError};
 
@@ -80,24 +80,25 @@ fn launch(program: &[OsString], arguments: &Arguments) -> i32 {
 }
 
 fn serve(arguments: &Arguments, start: Start) -> i32 {
-    serving::log_to_stderr(serving::level_from_environment());
     if start == Start::Daemonized {
         daemon::detach();
     }
-    let listener = match Listener::bind(&arguments.address, &SocketOptions::default()) {
-        Ok(listener) => listener,
-        Err(error) => return fail(&error, error.errno()),
+    let log = Log::begin(log::level_from_environment());
+    let bind = || {
+        Listener::bind(&arguments.address, &SocketOptions::default()).map(|listener| vec![listener])
     };
-    let ready = |pidfile: Option<&Path>| {
-        let pidfile = pidfile.map(Pidfile::write);
+    let ready = || {
+        let pidfile = arguments.pidfile.as_deref().map(Pidfile::write);
         if start == Start::Daemonized {
+            log.flush();
             daemon::tell_ready();
         }
         pidfile
     };
-    let pidfile = arguments.pidfile.as_deref();
-    match serving::serve(vec![listener], Config::default(), || ready(pidfile)) {
-        Ok(Ended { signal }) => serving::die_by(signal),
-        Err(error) => fail(&error, error.raw_os_error().unwrap_or(1)),
+    let served = serving::serve(bind, Config::default(), ready);
+    log.flush();
+    match served {
+        Ok(signal) => serving::die_by(signal),
+        Err(error) => fail(&error, error.exit_code()),
     }
 }

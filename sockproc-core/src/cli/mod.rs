@@ -4,6 +4,7 @@
 
 mod classic;
 mod daemon;
+mod log;
 mod pidfile;
 mod ping;
 mod run;
@@ -12,6 +13,7 @@ mod serving;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::{self, Write};
 
 use clap::Parser;
 
@@ -49,14 +51,12 @@ enum Cli {
 #[must_use]
 pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
     let Some(first) = args.first() else {
-        print!("{USAGE}");
-        return USAGE_EXIT_CODE;
+        return usage();
     };
     let is_ours = match first.to_str() {
         Some("-h" | "--help" | "-V" | "--version" | "serve" | "run" | "ping") => true,
         Some(text) if text.starts_with('-') => {
-            print!("{USAGE}");
-            return USAGE_EXIT_CODE;
+            return usage();
         }
         _ => false,
     };
@@ -75,9 +75,15 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
     }
 }
 
+fn usage() -> i32 {
+    // A reader that has gone changes nothing.
+    let _ = io::stdout().write_all(USAGE.as_bytes());
+    USAGE_EXIT_CODE
+}
+
 /// Tells an error on stderr, and gives `code` to exit with.
 fn fail(error: impl fmt::Display, code: i32) -> i32 {
-    eprintln!("sockproc: {error}");
+    let _ = writeln!(io::stderr(), "sockproc: {error}");
     code
 }
 

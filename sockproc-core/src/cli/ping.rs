@@ -1,5 +1,6 @@
 //! `sockproc ping`: does a server answer?
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -22,10 +23,8 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: Arguments) -> i32 {
     match ping(arguments) {
         Ok((address, elapsed)) => {
-            println!(
-                "{address} answered in {:.1} ms",
-                elapsed.as_secs_f64() * 1e3
-            );
+            let ms = elapsed.as_secs_f64() * 1e3;
+            let _ = writeln!(io::stdout(), "{address} answered in {ms:.1} ms");
             0
         }
         Err(error) => fail(Chain(&error), 1),

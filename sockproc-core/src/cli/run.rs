@@ -13,6 +13,7 @@ use std::thread;
 use bytes::Bytes;
 use clap::Args;
 
+use super::log::{self, Log};
 use super::{Chain, fail, serving};
 use crate::proto::classic::{ClientSession, exec_line};
 use crate::proto::{ClientEvent, ExitStatus, ProtocolError, Request, Stream, WaitStatus};
@@ -209,7 +210,7 @@ fn serve_ourselves() -> Result<(Socket, OwnServer), Failure> {
         classic_on_disconnect: OnDisconnect::Kill,
         ..Config::default()
     };
-    serving::log_to_stderr(serving::level_from_environment());
+    Log::begin(log::level_from_environment());
     let serve = serving::serve_one(OwnedFd::from(its), config).map_err(Failure::Serve)?;
     Ok((Socket::Unix(ours), thread::spawn(serve)))
 }

@@ -9,8 +9,9 @@ use rustix::process::getpid;
 use tracing::level_filters::LevelFilter;
 
 use super::fail;
+use super::log::{self, Log};
 use super::pidfile::Pidfile;
-use super::serving::{self, Ended};
+use super::serving;
 use crate::Address;
 use crate::server::{Config, Listener, OnDisconnect, SocketOptions};
 
@@ -61,23 +62,11 @@ struct Owner {
 }
 
 pub(super) fn main(arguments: Arguments) -> i32 {
-    serving::log_to_stderr(
-        arguments
-            .log
-            .unwrap_or_else(serving::level_from_environment),
-    );
+    let log = Log::begin(arguments.log.unwrap_or_else(log::level_from_environment));
     let options = SocketOptions {
         mode: arguments.mode,
         user: arguments.owner.and_then(|owner| owner.user),
         group: arguments.owner.and_then(|owner| owner.group),
-    };
-    let listeners = arguments
-        .listen
-        .iter()
-        .map(|address| Listener::bind(address, &options));
-    let listeners = match listeners.collect::<Result<Vec<_>, _>>() {
-        Ok(listeners) => listeners,
-        Err(error) => return fail(&error, error.errno()),
     };
     let config = Config {
         classic_linger: arguments.classic_linger.map(Duration::from_millis),
@@ -91,12 +80,19 @@ pub(super) fn main(arguments: Arguments) -> i32 {
     if let Err(error) = config.check() {
         return fail(&error, 1);
     }
-    match serving::serve(listeners, config, || {
-        arguments.pidfile.as_deref().map(Pidfile::write)
-    }) {
-        Ok(Ended { signal }) if getpid().is_init() => 128 + signal,
+    let listen = arguments.listen.iter();
+    let bind = || {
+        listen
+            .map(|address| Listener::bind(address, &options))
+            .collect()
+    };
+    let ready = || arguments.pidfile.as_deref().map(Pidfile::write);
+    let served = serving::serve(bind, config, ready);
+    log.flush();
+    match served {
+        Ok(signal) if getpid().is_init() => 128 + signal,
         Ok(_) => 0,
-        Err(error) => fail(&error, 1),
+        Err(error) => fail(&error, error.exit_code()),
     }
 }
 

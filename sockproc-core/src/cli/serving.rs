@@ -2,37 +2,45 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::str::FromStr;
 use std::task::Poll;
 use std::time::Duration;
 
 use rustix::process::getpid;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::level_filters::LevelFilter;
 
 use super::pidfile::Pidfile;
 use crate::process::is_default;
 use crate::server::budget::check_open_files;
-use crate::server::{Config, Listener, Server};
+use crate::server::{BindError, Config, Listener, Server};
 
-/// The log level where no option tells it.
-const LOG_VARIABLE: &str = "SOCKPROC_LOG";
-
-/// Why serving ended.
-pub(super) struct Ended {
-    /// The signal that stopped it.
-    pub(super) signal: i32,
+/// Why there was nothing to serve, and what to exit with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Start(#[from] io::Error),
 }
 
-/// Serves `listeners` until SIGTERM or SIGINT, then drains; where there is a drain timeout, its end or
-/// a second such signal ends the commands that still run. `ready` is called when all is in place; its
-/// pidfile goes at the first signal.
+impl Failure {
+    pub(super) fn exit_code(&self) -> i32 {
+        match self {
+            Self::Bind(error) => error.errno(),
+            Self::Start(error) => error.raw_os_error().unwrap_or(1),
+        }
+    }
+}
+
+/// Serves what `bind` gives until SIGTERM or SIGINT, and drains; gives the signal that came. Where
+/// there is a drain timeout, its end or a second such signal ends the commands that still run.
+///
+/// `ready` is called when all is in place; its pidfile goes at the first signal.
 pub(super) fn serve(
-    listeners: Vec<Listener>,
+    bind: impl FnOnce() -> Result<Vec<Listener>, BindError>,
     config: Config,
     ready: impl FnOnce() -> Option<Pidfile>,
-) -> io::Result<Ended> {
+) -> Result<i32, Failure> {
     // Shown by ps, and what start-stop-daemon --name looks for, also when an interpreter runs us.
     let _ = rustix::thread::set_name(c"sockproc");
     check_open_files()?;
@@ -40,27 +48,27 @@ pub(super) fn serve(
     // The C daemon's commands outlive any number of signals to it.
     let is_impatient = config.drain_timeout.is_some();
     let ended = runtime.block_on(async {
+        // Before there is a socket: a signal that comes then must find somebody to remove it.
         let mut signals = Signals::of_server()?;
+        let listeners = bind()?;
         let server = Server::new(config)?;
         let pidfile = ready();
         let (tell, told) = tokio::sync::oneshot::channel();
+        let mut first = 0;
         let stop = async {
-            let first = signals.next().await;
-            drop(pidfile);
+            first = signals.next().await;
+            // Taking its directory's lock may block.
+            let _ = tokio::task::spawn_blocking(|| drop(pidfile)).await;
             let _ = tell.send(signals);
-            first
         };
-        let mut first = SignalKind::terminate().as_raw_value();
         let stop_now = async {
             match told.await {
                 Ok(mut signals) if is_impatient => drop(signals.next().await),
                 _ => std::future::pending().await,
             }
         };
-        server
-            .run(listeners, async { first = stop.await }, stop_now)
-            .await?;
-        Ok(Ended { signal: first })
+        server.run(listeners, stop, stop_now).await?;
+        Ok(first)
     });
     // Threads that hang in the kernel must not hold up the end.
     runtime.shutdown_background();
@@ -111,26 +119,6 @@ pub(super) fn die_by(signal: i32) -> i32 {
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
     128 + signal
-}
-
-/// Writes the log to stderr, one line an event.
-pub(super) fn log_to_stderr(level: LevelFilter) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_ansi(false)
-        .finish();
-    // Fails when a host of this library has set its own before: then that one is used.
-    let _ = tracing::subscriber::set_global_default(subscriber);
-}
-
-/// `$SOCKPROC_LOG`, or warnings only.
-pub(super) fn level_from_environment() -> LevelFilter {
-    std::env::var(LOG_VARIABLE)
-        .ok()
-        .and_then(|level| LevelFilter::from_str(&level).ok())
-        .unwrap_or(LevelFilter::WARN)
 }
 
 /// Some of the signals that end a process.

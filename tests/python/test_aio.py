@@ -215,3 +215,30 @@ def test_a_client_belongs_to_no_loop() -> None:
         return await client.run("echo hi", text=True)
 
     assert asyncio.run(main()) == trio.run(main) == asyncio.run(main())
+
+
+def test_a_crowd_of_runs_begins_over_many_turns_of_the_loop() -> None:
+    turn = 0
+    begun: dict[int, int] = {}
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def count() -> None:
+            nonlocal turn
+            turn += 1
+            loop.call_soon(count)
+
+        count()
+        add_reader = loop.add_reader
+
+        def counting(*args: Any) -> None:
+            begun[turn] = begun.get(turn, 0) + 1
+            add_reader(*args)
+
+        setattr(loop, "add_reader", counting)  # noqa: B010
+        await asyncio.gather(*[aio.run("true") for _ in range(100)])
+
+    asyncio.run(main())
+    assert sum(begun.values()) == 100
+    assert max(begun.values()) <= 16

@@ -13,7 +13,7 @@ import pytest
 import trio
 import uvloop
 
-from sockproc import Server
+from sockproc import Server, aio, run
 
 OnLoop = Callable[[Callable[[], Awaitable[Any]]], Any]
 
@@ -48,7 +48,7 @@ def tcp_server() -> Iterator[str]:
 def on_loop(request: pytest.FixtureRequest) -> OnLoop:
     """Runs an async function on one of the event loops."""
 
-    def run(function: Callable[[], Awaitable[Any]]) -> Any:
+    def run_function(function: Callable[[], Awaitable[Any]]) -> Any:
         async def main() -> Any:
             return await function()
 
@@ -60,7 +60,28 @@ def on_loop(request: pytest.FixtureRequest) -> OnLoop:
             case _:
                 return asyncio.run(main())
 
-    return run
+    return run_function
+
+
+def run_sync(*args: Any, **options: Any) -> Any:
+    return run(*args, **options)
+
+
+def run_asyncio(*args: Any, **options: Any) -> Any:
+    return asyncio.run(aio.run(*args, **options))
+
+
+def run_trio(*args: Any, **options: Any) -> Any:
+    async def main() -> Any:
+        return await aio.run(*args, **options)
+
+    return trio.run(main)
+
+
+@pytest.fixture(params=[run_sync, run_asyncio, run_trio], ids=lambda f: f.__name__[4:])
+def any_run(request: pytest.FixtureRequest) -> Any:
+    """Each way to run a command: waiting, and on two event loops."""
+    return request.param
 
 
 @pytest.fixture

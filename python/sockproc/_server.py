@@ -110,7 +110,7 @@ class Server:
     Raises:
         ServerFailed: on entry: it could not serve.
 
-    >>> with Server("/tmp/sockproc-example.sock", mode=0o600) as server:
+    >>> with Server("example.sock", mode=0o600) as server:
     ...     run("echo hello", server=server.address).stdout
     b'hello\\n'
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -40,10 +41,24 @@ def read_pid(path: Path) -> int:
     return int(path.read_text())
 
 
+def peak_memory() -> int:
+    """The most memory, in bytes, that this program has had: what `ru_maxrss` says may be
+    from before its exec."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def python(code: str, *args: str) -> str:
     """What a fresh interpreter prints that runs `code`; it must succeed."""
     command = [sys.executable, "-c", code, *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    here = str(Path(__file__).parent)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**os.environ, "PYTHONPATH": here},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,10 @@ MODULES = ["", ".aio", "._completed", "._errors", "._run_errors", "._server", ".
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_of_a_module_are_true(name: str) -> None:
+def test_the_examples_of_a_module_are_true(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     module = import_module(f"sockproc{name}")
     public = {name: getattr(sockproc, name) for name in sockproc.__all__}
     names = {**public, **vars(module)}

@@ -43,6 +43,11 @@ function M.options(opts)
 	return checked
 end
 
+local function exists(path)
+	local file = io.open(path, "rb")
+	return file ~= nil and file:close()
+end
+
 --- Where the `sockproc` binary is: $SOCKPROC_BIN, beside the native module, or on the PATH.
 local function find_binary()
 	local named = os.getenv("SOCKPROC_BIN")
@@ -51,16 +56,9 @@ local function find_binary()
 	end
 	for template in package.cpath:gmatch("[^;]+") do
 		local module = template:gsub("%?", "sockproc_native")
-		local beside = module:match("^(.*/)[^/]*$")
-		for _, path in ipairs(beside and { module, beside .. "sockproc" } or {}) do
-			local file = io.open(path, "rb")
-			if not file then
-				break
-			end
-			file:close()
-			if path ~= module then
-				return path
-			end
+		local directory = module:match("^.*/")
+		if directory and exists(module) and exists(directory .. "sockproc") then
+			return directory .. "sockproc"
 		end
 	end
 	return "sockproc"

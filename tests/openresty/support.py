@@ -47,7 +47,9 @@ def load_modules() -> str:
     """Debian's nginx loads Lua as a module; OpenResty's has it inside."""
     modules = pathlib.Path("/usr/lib/nginx/modules")
     names = ("ndk_http_module.so", "ngx_http_lua_module.so")
-    return "\n".join(f"load_module {modules / name};" for name in names if (modules / name).exists())
+    return "\n".join(
+        f"load_module {modules / name};" for name in names if (modules / name).exists()
+    )
 
 
 def poll(what: str, condition, deadline: float = DEADLINE):
@@ -74,7 +76,12 @@ def is_alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [
+        int(child)
+        for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+        .read_text()
+        .split()
+    ]
 
 
 def descriptors(pid: int) -> int:
@@ -117,7 +124,9 @@ def end(pid: int) -> None:
 class Nginx:
     """A running nginx; `http` is what stands in its http block, PORT being its port there."""
 
-    def __init__(self, test, http: str, main: str = "", workers: int = 1, port: int | None = None):
+    def __init__(
+        self, test, http: str, main: str = "", workers: int = 1, port: int | None = None
+    ):
         self.port = port or free_port()
         self.prefix = directory(test)
         conf = CONF.format(
@@ -126,14 +135,24 @@ class Nginx:
             main=main,
             root=ROOT,
             modules=MODULES,
-            http=http.replace("PORT", str(self.port)).replace("PREFIX", str(self.prefix)),
+            http=http.replace("PORT", str(self.port)).replace(
+                "PREFIX", str(self.prefix)
+            ),
         )
         (self.prefix / "nginx.conf").write_text(conf)
         self.start()
         cleanup(test)(self.stop)
 
     def start(self) -> None:
-        command = ["nginx", "-p", str(self.prefix), "-c", "nginx.conf", "-e", "error.log"]
+        command = [
+            "nginx",
+            "-p",
+            str(self.prefix),
+            "-c",
+            "nginx.conf",
+            "-e",
+            "error.log",
+        ]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         poll("nginx", self.is_up)
 
@@ -141,7 +160,9 @@ class Nginx:
         if self.process.poll() is not None:
             raise AssertionError(f"nginx did not start: {self.process.stderr.read()}")
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0 and bool(self.workers())
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0 and bool(
+                self.workers()
+            )
 
     def stop(self) -> None:
         self.process.terminate()

@@ -2,14 +2,24 @@
 
 import contextlib
 import http.client
-import pathlib
 import re
 import socket
 import subprocess
 import threading
 import unittest
 
-from support import BINARY, ROOT, Nginx, descriptors, directory, end, free_port, main, poll, start_server
+from support import (
+    BINARY,
+    ROOT,
+    Nginx,
+    descriptors,
+    directory,
+    end,
+    free_port,
+    main,
+    poll,
+    start_server,
+)
 
 HTTP = """
 init_by_lua_block {
@@ -122,7 +132,9 @@ class Client(unittest.TestCase):
         print(said)
 
     def test_a_result_has_status_code_signal_and_both_streams(self):
-        said = self.nginx.get("/run?cmd=cat;echo+err>%262;exit+3&stdin=in%00put".replace(">", "%3E"))
+        said = self.nginx.get(
+            "/run?cmd=cat;echo+err>%262;exit+3&stdin=in%00put".replace(">", "%3E")
+        )
         self.assertEqual(said, "768|3|nil|in\0put|err\n")
         self.assertEqual(self.nginx.get("/run?cmd=kill+-9+$$"), "9|nil|9||")
 
@@ -136,7 +148,9 @@ class Client(unittest.TestCase):
         self.assertEqual(self.run_at(str(port), "cmd=echo+hi"), "0|0|nil|hi\n|")
 
     def test_failures_have_the_kinds_of_plain_lua(self):
-        nowhere = "nil|cannot connect to unix:/nowhere: no such file or directory|connect"
+        nowhere = (
+            "nil|cannot connect to unix:/nowhere: no such file or directory|connect"
+        )
         self.assertEqual(self.run_at("/nowhere"), nowhere)
         late = self.nginx.get("/run?cmd=sleep+20&timeout=50")
         self.assertRegex(late, r"\Anil\|no answer from .* may have run\|timeout\Z")
@@ -156,7 +170,9 @@ class Client(unittest.TestCase):
             fake = FakeServer(self)
             fake.answer(data)
             said = self.run_at(fake.path)
-            self.assertTrue(said.startswith("nil|") and said.endswith("|" + kind), (data, said))
+            self.assertTrue(
+                said.startswith("nil|") and said.endswith("|" + kind), (data, said)
+            )
 
     def test_an_answer_that_comes_before_all_of_stdin_was_sent_counts(self):
         fake = FakeServer(self)
@@ -176,9 +192,13 @@ class Client(unittest.TestCase):
             else:
                 self.fail("the backlog never filled")
             said = self.run_at(fake.path, "cmd=x&timeout=100")
-            self.assertRegex(said, r"\Anil\|.*resource temporarily unavailable\|connect\Z")
+            self.assertRegex(
+                said, r"\Anil\|.*resource temporarily unavailable\|connect\Z"
+            )
             answers = []
-            waiting = threading.Thread(target=lambda: answers.append(self.run_at(fake.path)))
+            waiting = threading.Thread(
+                target=lambda: answers.append(self.run_at(fake.path))
+            )
             waiting.start()
             retries = r"connect\(\) to unix:" + re.escape(fake.path)
             poll("a retry", lambda: len(re.findall(retries, self.nginx.log())) > 6)
@@ -204,23 +224,38 @@ class Client(unittest.TestCase):
             connection.settimeout(30)
             self.assertEqual(connection.recv(100), b"x\r\n0\r\n")
             browser.close()
-            self.assertEqual(connection.recv(100), b"", "the worker lets go of the server")
-        poll("the worker's descriptors", lambda: descriptors(self.nginx.workers()[0]) <= before)
+            self.assertEqual(
+                connection.recv(100), b"", "the worker lets go of the server"
+            )
+        poll(
+            "the worker's descriptors",
+            lambda: descriptors(self.nginx.workers()[0]) <= before,
+        )
 
     def test_misuse_and_a_panic_are_errors_that_can_be_printed(self):
         said = self.nginx.get("/misuse")
-        self.assertRegex(said, r"\Afalse\|content_by_lua\(nginx.conf:\d+\):3: bad argument 'cmd'.*argv is empty")
+        self.assertRegex(
+            said,
+            r"\Afalse\|content_by_lua\(nginx.conf:\d+\):3: bad argument 'cmd'.*argv is empty",
+        )
         self.assertIn("option 'timeout' (number expected, got string)", said)
-        self.assertEqual(self.nginx.get("/panic"), "nil|sockproc_native.panic panicked: asked to panic|protocol")
+        self.assertEqual(
+            self.nginx.get("/panic"),
+            "nil|sockproc_native.panic panicked: asked to panic|protocol",
+        )
 
     def test_juces_resty_shell_is_served(self):
         said = self.nginx.get("/execute")
-        self.assertEqual(said, "512|in|err\n" "|-1|nil|timeout" "|-2|nil|no such file or directory")
+        self.assertEqual(
+            said, "512|in|err\n|-1|nil|timeout|-2|nil|no such file or directory"
+        )
 
     def test_openrestys_resty_shell_is_served(self):
         said = self.nginx.get("/shell_run")
-        expected = "false|in||exit|3" "|nil|||failed to wait for process: timeout"
-        self.assertEqual(said, expected + "|nil|1234||failed to read stdout: too much data")
+        expected = "false|in||exit|3|nil|||failed to wait for process: timeout"
+        self.assertEqual(
+            said, expected + "|nil|1234||failed to read stdout: too much data"
+        )
 
 
 if __name__ == "__main__":

@@ -10,20 +10,34 @@ import struct
 import subprocess
 import unittest
 
-from support import DEADLINE, MODULES, ROOT, directory, end, free_port, load_modules, main, poll
+from support import (
+    DEADLINE,
+    MODULES,
+    ROOT,
+    directory,
+    end,
+    free_port,
+    load_modules,
+    main,
+    poll,
+)
 
 README = pathlib.Path(os.environ.get("SOCKPROC_README", ROOT / "README.md"))
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL
+    )
 
 
 def listener(path: pathlib.Path) -> int:
     """The pid of who listens on a unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(path))
-        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, _, _ = struct.unpack(
+            "3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        )
     return pid
 
 
@@ -32,8 +46,12 @@ class Documents(unittest.TestCase):
         """Starts a whole configuration, with a port and sockets of its own."""
         self.port, prefix, sockets = free_port(), directory(self), directory(self)
         paths = f'lua_package_path "{ROOT}/lua/?.lua;{ROOT}/lua/?/init.lua;;"; lua_package_cpath "{MODULES}/?.so;;";'
-        conf = re.sub(r"(?m)^load_module.*\n", "", conf).replace("http {", "http { " + paths, 1)
-        conf = conf.replace(":8080", f":{self.port}").replace("/run/sockproc/", f"{sockets}/")
+        conf = re.sub(r"(?m)^load_module.*\n", "", conf).replace(
+            "http {", "http { " + paths, 1
+        )
+        conf = conf.replace(":8080", f":{self.port}").replace(
+            "/run/sockproc/", f"{sockets}/"
+        )
         (prefix / "nginx.conf").write_text(f"{load_modules()}\ndaemon off;\n{conf}")
         command = ["nginx", "-p", prefix, "-c", "nginx.conf", "-e", "error.log"]
         process = subprocess.Popen(command)
@@ -49,7 +67,9 @@ class Documents(unittest.TestCase):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=DEADLINE
+        )
         with contextlib.closing(connection):
             connection.request("POST", path, body)
             response = connection.getresponse()

@@ -79,12 +79,25 @@ class Phases(unittest.TestCase):
         place = directory(cls)
         cls.marker = place / "marker"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-subj",
+                "/CN=localhost",
+            ]
             + ["-keyout", place / "key.pem", "-out", place / "cert.pem", "-days", "2"],
             check=True,
             capture_output=True,
         )
-        http = HTTP.replace("SERVER", cls.server).replace("DIR", str(place)).replace("MARKER", str(cls.marker))
+        http = (
+            HTTP.replace("SERVER", cls.server)
+            .replace("DIR", str(place))
+            .replace("MARKER", str(cls.marker))
+        )
         cls.nginx = Nginx(cls, http)
         (cls.nginx.prefix / "top_level.lua").write_text("return attempt()")
 
@@ -93,13 +106,18 @@ class Phases(unittest.TestCase):
 
     def said(self, phase: str) -> str:
         """What a phase without an output of its own has noted."""
-        return poll(f"a word from {phase}", lambda: self.nginx.get(f"/said?phase={phase}").replace("nil", ""))
+        return poll(
+            f"a word from {phase}",
+            lambda: self.nginx.get(f"/said?phase={phase}").replace("nil", ""),
+        )
 
     def tls(self, session: ssl.SSLSession | None = None) -> ssl.SSLSession | None:
         """Asks over TLS, resuming a session if one is given."""
         with socket.socket(socket.AF_UNIX) as plain:
             plain.connect(str(self.nginx.prefix / "tls.sock"))
-            with self.context.wrap_socket(plain, server_hostname="localhost", session=session) as secure:
+            with self.context.wrap_socket(
+                plain, server_hostname="localhost", session=session
+            ) as secure:
                 secure.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 while secure.recv(4096):
                     pass
@@ -134,18 +152,25 @@ class Phases(unittest.TestCase):
         self.assertFalse(self.marker.exists())
 
     def test_a_leaving_worker_cannot_run_a_command(self):
-        nginx = Nginx(self, HTTP.split("upstream")[0] + "server { listen 127.0.0.1:PORT; }")
+        nginx = Nginx(
+            self, HTTP.split("upstream")[0] + "server { listen 127.0.0.1:PORT; }"
+        )
         nginx.stop()
         self.assert_refused((nginx.prefix / "exit_worker").read_text(), "exit_worker")
 
     def assert_refused(self, said: str, phase: str) -> None:
-        self.assertTrue(said.startswith(f"phase: no command can be run in the '{phase}' phase"), said)
+        self.assertTrue(
+            said.startswith(f"phase: no command can be run in the '{phase}' phase"),
+            said,
+        )
         self.assertIn("ngx.timer.at", said)
 
     def test_inside_a_c_call_the_error_comes_before_anything_is_sent(self):
         for place in ("gsub", "sort", "module"):
             said = self.nginx.get(f"/{place}")
-            self.assertTrue(said.startswith("phase: no command can be run inside a C call"), said)
+            self.assertTrue(
+                said.startswith("phase: no command can be run inside a C call"), said
+            )
             self.assertIn("string.gsub", said)
         self.assertFalse(self.marker.exists())
 

@@ -42,7 +42,11 @@ class Serve(unittest.TestCase):
 
     def nginx(self, options: str, **more) -> Nginx:
         options = f'address = "{self.address}", {options}'
-        nginx = Nginx(self, HTTP.replace("OPTIONS", options).replace("ADDRESS", self.address), **more)
+        nginx = Nginx(
+            self,
+            HTTP.replace("OPTIONS", options).replace("ADDRESS", self.address),
+            **more,
+        )
         said = nginx.get("/init")
         if said.isdecimal():
             self.addCleanup(end, int(said))
@@ -68,13 +72,21 @@ class Serve(unittest.TestCase):
 
     def test_a_user_that_is_none_is_an_error(self):
         said = self.nginx('user = "no such user"').get("/init")
-        self.assertEqual(said, f'connect: cannot serve {self.address.removeprefix("unix:")}: no user "no such user"')
+        self.assertEqual(
+            said,
+            f'connect: cannot serve {self.address.removeprefix("unix:")}: no user "no such user"',
+        )
 
     def test_the_server_is_a_daemon_of_its_own(self):
         nginx = self.nginx('user = "nobody"')
         server = int(nginx.get("/init"))
         self.assertEqual(os.getsid(server), server)
-        parent = pathlib.Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1]
+        parent = (
+            pathlib.Path(f"/proc/{server}/stat")
+            .read_text()
+            .rpartition(")")[2]
+            .split()[1]
+        )
         self.assertNotEqual(int(parent), nginx.process.pid)
         self.assertEqual(os.readlink(f"/proc/{server}/cwd"), "/")
 
@@ -92,7 +104,10 @@ class Serve(unittest.TestCase):
         os.kill(server, signal.SIGTERM)
         poll("the server's end", lambda: not is_alive(server))
         nginx.reload()
-        poll("the reloaded configuration", lambda: nginx.get("/init") not in ("reused", str(server)))
+        poll(
+            "the reloaded configuration",
+            lambda: nginx.get("/init") not in ("reused", str(server)),
+        )
         self.addCleanup(end, int(nginx.get("/init")))
         self.assertEqual(nginx.get("/run?cmd=echo%20again"), "again\n")
 
@@ -101,8 +116,14 @@ class Serve(unittest.TestCase):
         server = int(nginx.get("/init"))
         nginx.stop()
         self.assertTrue(is_alive(server))
-        held = [os.readlink(f"/proc/{server}/fd/{fd}") for fd in os.listdir(f"/proc/{server}/fd")]
-        self.assertEqual([name for name in held if "error.log" in name or str(nginx.prefix) in name], [])
+        held = [
+            os.readlink(f"/proc/{server}/fd/{fd}")
+            for fd in os.listdir(f"/proc/{server}/fd")
+        ]
+        self.assertEqual(
+            [name for name in held if "error.log" in name or str(nginx.prefix) in name],
+            [],
+        )
         again = self.nginx('user = "nobody"', port=nginx.port)
         self.assertEqual(again.get("/init"), "reused")
         self.assertEqual(again.get("/run?cmd=echo%20%24PPID"), f"{server}\n")

@@ -5,8 +5,18 @@ import http.client
 import os
 import time
 import unittest
+from itertools import pairwise
 
-from support import DEADLINE, Nginx, descriptors, is_alive, main, poll, resident_kib, start_server
+from support import (
+    DEADLINE,
+    Nginx,
+    descriptors,
+    is_alive,
+    main,
+    poll,
+    resident_kib,
+    start_server,
+)
 
 #: Set SOCKPROC_TEST_RUNS=100000 for the full count; it takes some minutes.
 RUNS = int(os.environ.get("SOCKPROC_TEST_RUNS", "20000"))
@@ -40,13 +50,18 @@ class Worker(unittest.TestCase):
         cls.server, _ = start_server(cls)
 
     def nginx(self, more: str = "", **options) -> Nginx:
-        return Nginx(self, more + SERVER_BLOCK.replace("SERVER", self.server), **options)
+        return Nginx(
+            self, more + SERVER_BLOCK.replace("SERVER", self.server), **options
+        )
 
     def test_20_commands_of_2_seconds_hold_up_nobody(self):
         nginx = self.nginx()
 
         async def commands() -> list[str]:
-            asked = (nginx.get_async(f"/run?cmd=sleep+2;echo+{n}".replace("+", "%20")) for n in range(20))
+            asked = (
+                nginx.get_async(f"/run?cmd=sleep+2;echo+{n}".replace("+", "%20"))
+                for n in range(20)
+            )
             return await asyncio.gather(*asked)
 
         def attempt() -> tuple[int, float]:
@@ -69,7 +84,9 @@ class Worker(unittest.TestCase):
 
     def sample(self, nginx: Nginx, answers) -> list[float]:
         """How long each /hello took while the commands ran."""
-        connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=DEADLINE)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", nginx.port, timeout=DEADLINE
+        )
         took = []
         while not answers.done():
             start = time.perf_counter()
@@ -82,7 +99,12 @@ class Worker(unittest.TestCase):
 
     def runs(self, nginx: Nginx, runs: int, at_once: int = 8) -> None:
         async def all_of_them() -> list[str]:
-            return await asyncio.gather(*(nginx.get_async(f"/many?runs={runs // at_once}") for _ in range(at_once)))
+            return await asyncio.gather(
+                *(
+                    nginx.get_async(f"/many?runs={runs // at_once}")
+                    for _ in range(at_once)
+                )
+            )
 
         self.assertEqual(set(asyncio.run(all_of_them())), {"done"})
         nginx.get("/collect")
@@ -90,14 +112,17 @@ class Worker(unittest.TestCase):
     def test_memory_and_descriptors_stay_flat(self):
         nginx = self.nginx()
         worker = nginx.workers()[0]
-        # Until the collector and the allocator have what they want.
-        self.runs(nginx, 8000)
-        memory, fds = resident_kib(worker), descriptors(worker)
-        self.runs(nginx, RUNS)
-        grown = resident_kib(worker) - memory
-        print(f"{RUNS} runs: RSS {memory} KiB before, {grown:+} KiB after")
-        self.assertLess(grown, 1024)
-        self.assertLessEqual(descriptors(worker), fds)
+        self.runs(nginx, 2000)
+        memory, fds = [resident_kib(worker)], descriptors(worker)
+        for _ in range(10):
+            self.runs(nginx, RUNS // 10)
+            memory.append(resident_kib(worker))
+        print(f"{RUNS} runs: RSS in KiB {memory}")
+        # The collector may reach a new high at any time; a leak grows all the time.
+        growth = sorted(after - before for before, after in pairwise(memory))
+        self.assertLess(growth[5], 32)
+        self.assertLess(memory[-1] - memory[0], 8192)
+        poll("as few descriptors as before", lambda: descriptors(worker) <= fds)
 
     def test_a_reload_under_load_loses_nothing_and_leaks_nothing(self):
         nginx = self.nginx(workers=2)
@@ -107,7 +132,9 @@ class Worker(unittest.TestCase):
 
         async def ask(until: asyncio.Event, answers: list[str]) -> None:
             while not until.is_set():
-                answers.append(await nginx.get_async("/run?cmd=sleep%200.05;echo%20right"))
+                answers.append(
+                    await nginx.get_async("/run?cmd=sleep%200.05;echo%20right")
+                )
 
         async def load() -> list[str]:
             until, answers = asyncio.Event(), []
@@ -124,20 +151,23 @@ class Worker(unittest.TestCase):
         self.assertGreater(len(answers), 100)
         poll("the end of the old workers", lambda: len(nginx.workers()) == 2)
         self.assertFalse(workers & set(nginx.workers()))
-        self.assertLessEqual(descriptors(nginx.process.pid), fds)
+        poll("as few descriptors as before", lambda: descriptors(nginx.process.pid) <= fds)
         self.assertNotRegex(nginx.log(), r"exited on signal|\[(crit|alert|emerg)\]")
 
     def test_without_the_code_cache_a_worker_lives_on(self):
         nginx = self.nginx("lua_code_cache off;")
         worker = nginx.workers()[0]
         for _ in range(3):
-            self.assertEqual([nginx.get("/run?cmd=echo%20hi") for _ in range(100)], ["hi\n"] * 100)
+            self.assertEqual(
+                [nginx.get("/run?cmd=echo%20hi") for _ in range(100)], ["hi\n"] * 100
+            )
         memory = resident_kib(worker)
         for _ in range(500):
             nginx.get("/run?cmd=true")
         self.assertEqual(nginx.workers(), [worker])
         self.assertTrue(is_alive(worker))
-        self.assertLess(resident_kib(worker) - memory, 2048)
+        # Each request had a Lua state of its own; a lost one has some 200 KiB.
+        self.assertLess(resident_kib(worker) - memory, 500 * 32)
         self.assertNotIn("exited on signal", nginx.log())
 
 

@@ -9,6 +9,9 @@ local t = {
 	interpreter = arg[-1],
 }
 
+-- Another copy of this may run: an address differs from process to process.
+math.randomseed(tonumber(tostring(t):match("0x(%x+)"), 16) % 2147483647)
+
 --- How long to wait for what must come, in milliseconds.
 local PATIENCE = 30000
 

@@ -151,7 +151,10 @@ class Worker(unittest.TestCase):
         self.assertGreater(len(answers), 100)
         poll("the end of the old workers", lambda: len(nginx.workers()) == 2)
         self.assertFalse(workers & set(nginx.workers()))
-        poll("as few descriptors as before", lambda: descriptors(nginx.process.pid) <= fds)
+        poll(
+            "as few descriptors as before",
+            lambda: descriptors(nginx.process.pid) <= fds,
+        )
         self.assertNotRegex(nginx.log(), r"exited on signal|\[(crit|alert|emerg)\]")
 
     def test_without_the_code_cache_a_worker_lives_on(self):

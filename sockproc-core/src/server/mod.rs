@@ -44,7 +44,7 @@ use spill::Spill;
 /// Runs the commands of everyone who connects.
 ///
 /// It owns the process that it lives in: it raises the limit on open files, puts SIGCHLD back to its
-/// default, ignores SIGXFSZ and marks inherited descriptors close-on-exec.
+/// default, ignores SIGXFSZ, unblocks all signals and marks inherited descriptors close-on-exec.
 pub struct Server {
     shared: Arc<Shared>,
 }

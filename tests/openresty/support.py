@@ -116,9 +116,9 @@ def start_server(test) -> tuple[str, int]:
     return f"unix:{place / 'sock'}", pid
 
 
-def end(pid: int) -> None:
+def end(pid: int, how: signal.Signals = signal.SIGTERM) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, how)
 
 
 class Nginx:

@@ -109,8 +109,12 @@ class Serve(unittest.TestCase):
             "the reloaded configuration",
             lambda: {nginx.get("/init")} - {str(server)},
         )
-        self.addCleanup(end, int(said.pop()))
+        another = int(said.pop())
+        self.addCleanup(end, another, signal.SIGKILL)
         self.assertEqual(nginx.get("/run?cmd=echo%20again"), "again\n")
+        # A reloading nginx blocks signals, in what it starts too.
+        os.kill(another, signal.SIGTERM)
+        poll("the other server's end", lambda: not is_alive(another))
 
     def test_nginx_can_restart_on_its_port_while_the_server_lives(self):
         nginx = self.nginx('user = "nobody"')

@@ -10,6 +10,7 @@ mod leaks;
 mod limits;
 mod mended;
 mod options;
+mod pid_1;
 mod run;
 mod serve;
 mod spill;

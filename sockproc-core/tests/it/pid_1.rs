@@ -1,0 +1,71 @@
+//! The server as PID 1, to which the kernel hands every orphan: in a pid namespace of its own, by
+//! unshare(1), which needs root or user namespaces.
+
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Address, Reply, Transport, binary, descendants, poll_until, request, send_signal,
+};
+
+/// Each leaves five orphans, which exit at different times.
+const ORPHANS: &str =
+    "for t in 0 0 0.02 0.05 0.1; do (sleep $t >/dev/null 2>&1 &); done; echo here; exit 7";
+
+#[test]
+fn a_server_that_is_pid_1_reaps_orphans_and_keeps_every_wait_status() {
+    let setup = Transport::Unix.setup();
+    let server = serve_as_pid_1(&setup.address);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let mut connection = setup.address.connect().unwrap();
+                    connection.send(request(ORPHANS, ""));
+                    assert_eq!(
+                        connection.read_last_reply(),
+                        Reply::new(7 << 8, "here\n", "")
+                    );
+                }
+            });
+        }
+    });
+    // Only the server is left below unshare, and it has no zombie.
+    poll_until(|| descendants(server.id()).len() == 1);
+    end(server);
+}
+
+#[test]
+fn a_server_that_is_pid_1_ends_with_128_plus_the_signal() {
+    let setup = Transport::Unix.setup();
+    let server = serve_as_pid_1(&setup.address);
+    assert_eq!(end(server), Some(128 + Signal::TERM.as_raw()));
+}
+
+fn serve_as_pid_1(address: &Address) -> Child {
+    let mut command = Command::new("unshare");
+    // Whoever is not root becomes it, in a user namespace.
+    if !rustix::process::getuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    let server = command
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .arg(binary())
+        .args(["serve", "--listen"])
+        .arg(address.full())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    poll_until(|| address.is_served());
+    server
+}
+
+/// Sends the server SIGTERM, and gives the exit code that unshare passes on.
+fn end(mut unshare: Child) -> Option<i32> {
+    let [server] = descendants(unshare.id())[..] else {
+        panic!("one server")
+    };
+    send_signal(server, Signal::TERM);
+    unshare.wait().unwrap().code()
+}

@@ -32,7 +32,7 @@ fn a_server_that_is_pid_1_reaps_orphans_and_keeps_every_wait_status() {
         }
     });
     // Only the server is left below unshare, and it has no zombie.
-    poll_until(|| descendants(server.id()).len() == 1);
+    poll_until(|| descendants(server.0.id()).len() == 1);
     end(server);
 }
 
@@ -43,7 +43,18 @@ fn a_server_that_is_pid_1_ends_with_128_plus_the_signal() {
     assert_eq!(end(server), Some(128 + Signal::TERM.as_raw()));
 }
 
-fn serve_as_pid_1(address: &Address) -> Child {
+/// unshare(1) with the server below it; whatever becomes of the test, both end with it.
+struct Container(Child);
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // `--kill-child` takes the server along.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve_as_pid_1(address: &Address) -> Container {
     let mut command = Command::new("unshare");
     // Whoever is not root becomes it, in a user namespace.
     if !rustix::process::getuid().is_root() {
@@ -57,15 +68,16 @@ fn serve_as_pid_1(address: &Address) -> Child {
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
+    let container = Container(server);
     poll_until(|| address.is_served());
-    server
+    container
 }
 
 /// Sends the server SIGTERM, and gives the exit code that unshare passes on.
-fn end(mut unshare: Child) -> Option<i32> {
-    let [server] = descendants(unshare.id())[..] else {
+fn end(mut container: Container) -> Option<i32> {
+    let [server] = descendants(container.0.id())[..] else {
         panic!("one server")
     };
     send_signal(server, Signal::TERM);
-    unshare.wait().unwrap().code()
+    container.0.wait().unwrap().code()
 }

@@ -136,6 +136,7 @@ impl Signals {
             SignalKind::terminate(),
             SignalKind::interrupt(),
             SignalKind::hangup(),
+            SignalKind::quit(),
         ];
         Self::new(
             all.into_iter()

@@ -27,6 +27,9 @@ const OWN_FAILURE: i32 = 125;
 /// server takes for its end.
 const UNTIL_HALF_CLOSE: u64 = i64::MAX as u64;
 
+/// The name of our own stdin.
+const OURS: &str = "-";
+
 /// What is moved at once.
 const CHUNK_LEN: usize = 64 * 1024;
 
@@ -57,7 +60,7 @@ pub(super) fn main(arguments: Arguments) -> i32 {
 
 fn run(arguments: Arguments) -> Result<WaitStatus, Failure> {
     let command = command_line(arguments.command)?;
-    let stdin = open_stdin(arguments.stdin)?;
+    let stdin = open_stdin(arguments.stdin.clone())?;
     let stdin_len = if stdin.is_some() { UNTIL_HALF_CLOSE } else { 0 };
     let mut session = ClientSession::new();
     let head = session
@@ -85,11 +88,10 @@ fn run(arguments: Arguments) -> Result<WaitStatus, Failure> {
         std::process::exit(serving::die_by(signal));
     }
     match unreadable.lock().ok().and_then(|mut error| error.take()) {
-        Some(error) if status.is_err() => Err(Error::Stdin {
-            sent: true,
-            source: error,
-        }
-        .into()),
+        Some(source) if status.is_err() => Err(Failure::Stdin {
+            path: arguments.stdin.unwrap_or_else(|| OURS.into()),
+            source,
+        }),
         _ => status,
     }
 }
@@ -100,7 +102,7 @@ enum Failure {
     #[error(transparent)]
     Run(#[from] Error),
     #[error("cannot read {path:?}")]
-    OpenStdin { path: OsString, source: io::Error },
+    Stdin { path: OsString, source: io::Error },
     #[error("cannot write {stream:?}")]
     Write { stream: Stream, source: io::Error },
     #[error("cannot serve in this process")]
@@ -120,12 +122,12 @@ fn open_stdin(path: Option<OsString>) -> Result<Option<File>, Failure> {
     let result = match path {
         None if io::stdin().is_terminal() => return Ok(None),
         None => return Ok(ours().ok()),
-        Some(path) if path == "-" => ours().map_err(|source| (path, source)),
+        Some(path) if path == OURS => ours().map_err(|source| (path, source)),
         Some(path) => File::open(&path).map_err(|source| (path, source)),
     };
     result
         .map(Some)
-        .map_err(|(path, source)| Failure::OpenStdin { path, source })
+        .map_err(|(path, source)| Failure::Stdin { path, source })
 }
 
 /// A blocking stream to a server.

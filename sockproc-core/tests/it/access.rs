@@ -13,6 +13,7 @@ use crate::support::{Address, Setup, Transport, finish, on_both_transports, poll
 
 on_both_transports!(a_live_address_is_refused_and_goes_on_living);
 
+const EPERM: i32 = 1;
 const EEXIST: i32 = 17;
 const ENOENT: i32 = 2;
 const ENOTDIR: i32 = 20;
@@ -201,6 +202,34 @@ fn a_path_of_107_bytes_is_served_and_one_of_108_is_refused() {
     }
     // Cut to what fits, it would have been the live server's.
     assert_eq!(server.run("echo hi").out(), "hi\n");
+}
+
+#[test]
+fn an_owner_that_cannot_be_set_is_told_at_once_and_leaves_no_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let (owner, shell) = if rustix::process::getuid().is_root() {
+        let without_chown = "setpriv --inh-caps -chown --bounding-set -chown";
+        ("12345", format!("set -- {without_chown} \"$@\""))
+    } else {
+        ("root", ":".to_owned())
+    };
+    // While one waits for the directory's lock, which it holds itself, the others give up theirs.
+    let starts: Vec<_> = (0..4)
+        .map(|number| {
+            let mut setup = Transport::Unix
+                .setup()
+                .shell(&shell)
+                .serve(["--owner", owner]);
+            setup.address = Address::Unix(dir.path().join(format!("{number}.sock")));
+            std::thread::spawn(move || finish(setup.command()))
+        })
+        .collect();
+    for start in starts {
+        let output = start.join().unwrap();
+        assert_eq!(output.status.code(), Some(EPERM), "{output:?}");
+        assert!(says(&output, "cannot change its owner"), "{output:?}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 /// The start fails with this exit code and a message that names the address; its directory is given back.

@@ -20,7 +20,7 @@ on_both_transports!(
 
 fn clients_that_vanish_at_each_byte_of_a_request_complete_nothing(on: Transport) {
     let server = on.server();
-    let idle = settled(&server);
+    let idle = server.settled_fd_count();
     let bytes = request("cat > t && mv t ran # \n : and so on", "stdin\r\n\r\n.");
     for end in 0..bytes.len() {
         server.send(&bytes[..end]).vanish();
@@ -31,7 +31,7 @@ fn clients_that_vanish_at_each_byte_of_a_request_complete_nothing(on: Transport)
 
 fn clients_that_close_at_each_byte_of_a_request_leave_nothing(on: Transport) {
     let server = on.server();
-    let idle = settled(&server);
+    let idle = server.settled_fd_count();
     // Whatever of it a plain close on TCP, a half-close, runs: it does no harm.
     let bytes = request(": cat; cat; echo hello >&2; exit 3", "stdin\r\n\r\n.");
     for end in 0..=bytes.len() {
@@ -42,7 +42,7 @@ fn clients_that_close_at_each_byte_of_a_request_leave_nothing(on: Transport) {
 
 fn clients_that_vanish_at_each_byte_of_a_reply_leave_nothing(on: Transport) {
     let server = on.server();
-    let idle = settled(&server);
+    let idle = server.settled_fd_count();
     let answer = server.exchange(request("echo hello; echo there >&2; exit 3", ""));
     for end in 0..=answer.len() {
         let mut connection = server.send(request("echo hello; echo there >&2; exit 3", ""));
@@ -54,7 +54,7 @@ fn clients_that_vanish_at_each_byte_of_a_reply_leave_nothing(on: Transport) {
 
 fn clients_that_vanish_inside_a_large_reply_leave_nothing(on: Transport) {
     let server = on.server();
-    let idle = settled(&server);
+    let idle = server.settled_fd_count();
     for end in [0, 1, 20, 65_536, 1 << 20, (4 << 20) + 5] {
         let mut connection = server.send(request(
             "head -c 8388608 /dev/zero; head -c 8388608 /dev/zero >&2",
@@ -68,7 +68,7 @@ fn clients_that_vanish_inside_a_large_reply_leave_nothing(on: Transport) {
 
 fn clients_that_vanish_while_they_send_a_large_stdin_leave_nothing(on: Transport) {
     let server = on.server();
-    let idle = settled(&server);
+    let idle = server.settled_fd_count();
     for command in [
         "cat >/dev/null; echo > ran",
         "sleep 1000; echo > ran",
@@ -124,7 +124,7 @@ fn a_count_line_that_never_ends_is_answered_and_not_kept(on: Transport) {
 
 fn garbage_is_refused_and_the_server_lives_on(on: Transport) {
     let server = on.server();
-    let idle = settled(&server);
+    let idle = server.settled_fd_count();
     // Every line without a NUL is a command: garbage that is to do no harm begins with one.
     proptest!(ProptestConfig::with_cases(64), |(garbage: Vec<u8>, half_close: bool)| {
         let mut connection = server.send([&[0], garbage.as_slice()].concat());
@@ -144,7 +144,7 @@ fn garbage_is_refused_and_the_server_lives_on(on: Transport) {
 
 fn a_client_that_sends_for_ever_after_its_request_is_let_go(on: Transport) {
     let server = on.server();
-    let idle = settled(&server);
+    let idle = server.settled_fd_count();
     let mut connection = server.send(request("echo hi", ""));
     // It is not read for ever either: at some point a send fails.
     let chunk = vec![b'x'; 1 << 16];
@@ -155,22 +155,6 @@ fn a_client_that_sends_for_ever_after_its_request_is_let_go(on: Transport) {
     });
     drop(connection);
     as_before(&server, idle);
-}
-
-/// How many descriptors the server holds when nothing is going on.
-fn settled(server: &TestServer) -> usize {
-    server.run("true");
-    let mut same = (0, 0);
-    poll_until(|| {
-        let count = server.fd_count();
-        same = if count == same.0 {
-            (count, same.1 + 1)
-        } else {
-            (count, 0)
-        };
-        same.1 == 10
-    });
-    same.0
 }
 
 /// The server answers, and comes back to as many descriptors and to no process.

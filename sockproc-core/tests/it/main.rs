@@ -4,6 +4,8 @@
 
 mod access;
 mod conformance;
+mod ending;
+mod held_up;
 mod hostile;
 mod keep;
 mod leaks;
@@ -11,6 +13,7 @@ mod limits;
 mod mended;
 mod options;
 mod pid_1;
+mod pressure;
 mod run;
 mod serve;
 mod spill;

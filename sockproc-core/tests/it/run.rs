@@ -185,6 +185,24 @@ fn stdin_that_the_command_does_not_read_is_no_error() {
 }
 
 #[test]
+fn stdin_that_cannot_be_read_is_named_and_is_not_the_whole() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("unreadable")).unwrap();
+        let mut command = sockproc(&["run", "--stdin", "unreadable", "--", "cat > f && mv f g"]);
+        command.current_dir(dir.path());
+        let output = finish(command);
+        assert_eq!(output.status.code(), Some(OWN_FAILURE), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("unreadable"),
+            "{output:?}"
+        );
+        // Its server was inside it: the command is dead.
+        assert!(!dir.path().join("g").exists());
+    }
+}
+
+#[test]
 fn stdin_that_never_ends_does_not_hold_up_the_end() {
     let mut command = sockproc(&["run", "--stdin", "/dev/zero", "--", "head -c 3 | wc -c"]);
     command.env("LC_ALL", "C");
@@ -271,6 +289,12 @@ fn sigint_to_run_ends_the_command_that_it_serves_itself() {
 #[test]
 fn sighup_to_run_ends_the_command_that_it_serves_itself() {
     ends_with_its_command(Signal::HUP);
+}
+
+/// A terminal sends it too.
+#[test]
+fn sigquit_to_run_ends_the_command_that_it_serves_itself() {
+    ends_with_its_command(Signal::QUIT);
 }
 
 fn ends_with_its_command(signal: Signal) {

@@ -201,6 +201,22 @@ impl TestServer {
         fd_count(self.pid())
     }
 
+    /// How many descriptors the server holds when nothing is going on.
+    pub(crate) fn settled_fd_count(&self) -> usize {
+        self.run("true");
+        let mut same = (0, 0);
+        poll_until(|| {
+            let count = self.fd_count();
+            same = if count == same.0 {
+                (count, same.1 + 1)
+            } else {
+                (count, 0)
+            };
+            same.1 == 10
+        });
+        same.0
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }

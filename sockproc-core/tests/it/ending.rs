@@ -1,0 +1,149 @@
+//! A server that is told to end: who still gets an answer, who does not, and that it ends.
+
+use std::os::unix::process::ExitStatusExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{
+    DEADLINE, Reply, TestServer, Transport, on_both_transports, poll_until, request,
+};
+
+on_both_transports!(
+    a_client_that_still_sends_stdin_gets_its_answer,
+    stdin_that_nobody_reads_is_taken_while_the_server_drains,
+    nothing_that_is_queued_starts_once_commands_are_being_killed,
+    a_client_that_reads_nothing_does_not_keep_the_server_from_its_end,
+);
+
+const MIB: usize = 1 << 20;
+
+fn a_client_that_still_sends_stdin_gets_its_answer(on: Transport) {
+    let mut server = on.server();
+    let mut client = server.send(format!("echo > started; wc -c; exit 3\r\n{}\r\n", 20 * MIB));
+    client.send(vec![b'x'; 10 * MIB]);
+    server.wait_for("started");
+    told_to_end(&server);
+    client.send(vec![b'x'; 10 * MIB]);
+    let reply = client.read_last_reply();
+    assert_eq!(
+        (reply.status, reply.out().trim()),
+        (3 << 8, "20971520"),
+        "{reply:?}"
+    );
+    drop(client);
+    assert_eq!(server.wait().signal(), Some(Signal::TERM.as_raw()));
+}
+
+/// The command and its answer are over; a close with unread bytes would take the answer back.
+fn stdin_that_nobody_reads_is_taken_while_the_server_drains(on: Transport) {
+    let mut server = on.server();
+    let mut client = server.send(format!("echo out; echo > done; exit 3\r\n{}\r\n", 20 * MIB));
+    client.send(vec![b'x'; 10 * MIB]);
+    server.wait_for("done");
+    poll_until(|| !client.is_silent_for(Duration::ZERO));
+    told_to_end(&server);
+    client.send(vec![b'x'; 10 * MIB]);
+    assert_eq!(client.read_last_reply(), Reply::new(3 << 8, "out\n", ""));
+    drop(client);
+    assert_eq!(server.wait().signal(), Some(Signal::TERM.as_raw()));
+}
+
+fn nothing_that_is_queued_starts_once_commands_are_being_killed(on: Transport) {
+    for timeout in ["0", "1"] {
+        let mut server = on
+            .setup()
+            .shell("ulimit -n 64")
+            .serve(["--drain-timeout", timeout])
+            .start();
+        // All are accepted before any command takes its descriptors: the rest of them is queued.
+        let before = server.settled_fd_count();
+        let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+        poll_until(|| server.fd_count() == before + 20);
+        let command = request("echo >> started; exec sleep 1000", "");
+        for client in &mut clients {
+            // On a busy machine it may have been so late that it had to give way.
+            let _ = client.try_send(&command);
+        }
+        let started = settled_lines(&server, "started");
+        clients.retain(|client| client.is_silent_for(Duration::ZERO));
+        assert!((1..clients.len()).contains(&started), "{started}");
+        server.signal(Signal::TERM);
+        let replies: Vec<_> = clients
+            .iter_mut()
+            .map(|client| client.read_last_reply())
+            .collect();
+        let (killed, refused): (Vec<_>, Vec<_>) =
+            replies.into_iter().partition(|reply| reply.status == 15);
+        assert_eq!(killed, vec![Reply::new(15, "", ""); started]);
+        for reply in refused {
+            reply.assert_refused(75 << 8);
+        }
+        assert_eq!(server.wait().code(), Some(0));
+        assert_eq!(server.read("started").lines().count(), started);
+    }
+}
+
+/// It has the time that commands have between SIGTERM and SIGKILL, and a little more.
+fn a_client_that_reads_nothing_does_not_keep_the_server_from_its_end(on: Transport) {
+    let mut server = on.setup().serve(["--drain-timeout", "0"]).start();
+    let _unread = server.send(request("head -c 20000000 /dev/zero; echo > done", ""));
+    server.wait_for("done");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_signal_at_the_first_moment_of_the_socket_removes_it() {
+    for number in 0..40 {
+        let mut setup = Transport::Unix.setup();
+        let is_classic = number % 2 == 0;
+        setup = if is_classic {
+            setup.args(["--foreground"])
+        } else {
+            setup.serve::<&str>([])
+        };
+        let mut process = setup.command().spawn().unwrap();
+        let socket = setup.dir.path().join("s.sock");
+        let deadline = Instant::now() + DEADLINE;
+        // A pause between two looks would miss the moment.
+        while !socket.exists() && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+        let mut status = None;
+        poll_until(|| {
+            status = process.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(!socket.exists());
+        let status = status.unwrap();
+        let as_told = (None, Some(Signal::TERM.as_raw()));
+        let expected = if is_classic { as_told } else { (Some(0), None) };
+        assert_eq!((status.code(), status.signal()), expected);
+    }
+}
+
+/// The server has got the signal and takes nobody else.
+#[track_caller]
+fn told_to_end(server: &TestServer) {
+    server.signal(Signal::TERM);
+    poll_until(|| server.address.connect().is_err());
+}
+
+/// The number of lines in a file once there are some and it grows no more.
+#[track_caller]
+fn settled_lines(server: &TestServer, name: &str) -> usize {
+    let mut same = (0, 0);
+    poll_until(|| {
+        let lines = server.read(name).lines().count();
+        same = if lines == same.0 {
+            (lines, same.1 + 1)
+        } else {
+            (lines, 0)
+        };
+        lines > 0 && same.1 == 100
+    });
+    same.0
+}

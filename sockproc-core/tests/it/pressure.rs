@@ -1,0 +1,78 @@
+//! Who gives way where descriptors are scarce: drippers and clients that do not read, and nobody for nobody.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Connection, Reply, Transport, on_both_transports, poll_until, request};
+
+on_both_transports!(
+    sixty_drippers_do_not_stop_a_61st_under_64_descriptors,
+    sixty_clients_that_read_nothing_do_not_stop_a_61st_under_64_descriptors,
+    idle_connections_stay_while_nobody_knocks,
+);
+
+fn sixty_drippers_do_not_stop_a_61st_under_64_descriptors(on: Transport) {
+    let server = on.setup().shell("ulimit -n 64").start();
+    let mut drippers: Vec<_> = (0..60).map(|_| server.send("echo ")).collect();
+    let (stop, stopped) = channel::<()>();
+    let drip = thread::spawn(move || {
+        let pause = Duration::from_millis(200);
+        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+            for connection in &mut drippers {
+                // Who has given way is let go on.
+                let _ = connection.try_send("x");
+            }
+        }
+    });
+    for _ in 0..5 {
+        assert_eq!(server.run("echo 61st"), Reply::new(0, "61st\n", ""));
+    }
+    drop(stop);
+    drip.join().unwrap();
+}
+
+/// They have 10 s, in which the 61st waits.
+fn sixty_clients_that_read_nothing_do_not_stop_a_61st_under_64_descriptors(on: Transport) {
+    let server = on.setup().shell("ulimit -n 64").start();
+    let large = request("head -c 8000000 /dev/zero", "");
+    let _unread: Vec<_> = (0..60).map(|_| server.send(&large)).collect();
+    assert_eq!(server.run("echo 61st"), Reply::new(0, "61st\n", ""));
+}
+
+fn idle_connections_stay_while_nobody_knocks(on: Transport) {
+    let room = room_for_idle_connections(on);
+    let server = on.setup().shell("ulimit -n 64").start();
+    let before = server.settled_fd_count();
+    let mut idle: Vec<_> = (0..room).map(|_| server.connect()).collect();
+    poll_until(|| server.fd_count() == before + room);
+    // Four times as long as one must have been idle before it can be closed.
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(ended(&mut idle), 0);
+    assert_eq!(server.fd_count(), before + room);
+    // Now somebody knocks, and as many as it takes give way.
+    assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+    assert!((1..=5).contains(&ended(&mut idle)));
+}
+
+/// How many connections such a server holds at once, as a crowd shows.
+fn room_for_idle_connections(on: Transport) -> usize {
+    let server = on.setup().shell("ulimit -n 64").start();
+    let before = server.settled_fd_count();
+    let mut crowd: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    let (mut room, mut gone) = (0, 0);
+    poll_until(|| {
+        let open = server.fd_count().saturating_sub(before);
+        room = room.max(open);
+        gone += ended(&mut crowd);
+        gone + open >= 60
+    });
+    room
+}
+
+/// Takes out those that the server has closed, and counts them.
+fn ended(connections: &mut Vec<Connection>) -> usize {
+    let before = connections.len();
+    connections.retain_mut(|connection| !connection.has_ended());
+    before - connections.len()
+}

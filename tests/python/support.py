@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sockproc
+
 DEADLINE = 30.0
 """Seconds after which a thing that has not happened never will."""
 
@@ -46,6 +48,14 @@ def peak_memory() -> int:
     from before its exec."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def answers(address: str) -> bool:
+    """Whether a server listens there."""
+    try:
+        return sockproc.run("true", server=address).ok
+    except sockproc.CannotConnect:
+        return False
 
 
 def python(code: str, *args: str) -> str:

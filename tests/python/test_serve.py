@@ -1,11 +1,10 @@
-"""`serve`, `Server` and the command line."""
+"""`serve` and `Server`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,15 +15,9 @@ from typing import get_type_hints
 
 import pytest
 
-import sockproc
 from conftest import OnLoop
 from sockproc import Server, ServerFailed, aio, run, serve
-from support import DEADLINE, is_alive, python, wait_until
-
-COMMANDS = [
-    [sys.executable, "-m", "sockproc"],
-    [str(Path(sys.executable).parent / "sockproc")],
-]
+from support import DEADLINE, answers, is_alive, python, wait_until
 
 SERVE = """
 import sockproc, sys
@@ -44,13 +37,6 @@ def serving(*addresses: str) -> Generator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-def answers(address: str) -> bool:
-    try:
-        return run("true", server=address).ok
-    except sockproc.CannotConnect:
-        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -146,7 +132,9 @@ def test_every_option_of_the_command_line_is_typed() -> None:
     from sockproc import _types
 
     hints = set(get_type_hints(_types.ServeOptions))
-    helped = subprocess.run([*COMMANDS[0], "serve", "--help"], capture_output=True)
+    helped = subprocess.run(
+        [sys.executable, "-m", "sockproc", "serve", "--help"], capture_output=True
+    )
     options = set(re.findall(r"--([a-z-]+)", helped.stdout.decode()))
     assert {name.replace("-", "_") for name in options} - {"listen", "help"} == hints
 
@@ -278,59 +266,3 @@ def test_a_forked_child_that_leaves_the_block_does_not_end_the_server(
 def test_ctrl_c_at_a_terminal_reaches_the_owner_alone(tmp_path: Path) -> None:
     with Server(tmp_path / "s") as server:
         assert os.getsid(server.pid) == server.pid
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=["-m", "script"])
-def test_the_command_line_is_the_binarys(command: list[str], tmp_path: Path) -> None:
-    def call(*args: str) -> subprocess.CompletedProcess[str]:
-        words = [*command, *args]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60)
-
-    assert re.fullmatch(r"sockproc \d+\.\d+\.\d+\n", call("--version").stdout)
-    assert call().returncode == 2
-    done = call("run", "--", "echo hi; echo err >&2; exit 3")
-    assert (done.returncode, done.stdout, done.stderr) == (3, "hi\n", "err\n")
-    assert call("run", "--", "kill -9 $$").returncode == 137
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=["-m", "script"])
-def test_the_classic_command_line_daemonizes(
-    command: list[str], tmp_path: Path
-) -> None:
-    address, pidfile = tmp_path / "s", tmp_path / "pid"
-    subprocess.run([*command, address, pidfile], check=True, timeout=60)
-    pid = int(pidfile.read_text())
-    try:
-        assert run("echo hi", server=address).stdout == b"hi\n"
-        assert int(run("echo $PPID", server=address).stdout) == pid
-    finally:
-        os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not is_alive(pid), "end of the daemon")
-    assert not address.exists()
-    assert not pidfile.exists()
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=["-m", "script"])
-def test_ctrl_c_ends_the_foreground_without_a_traceback(
-    command: list[str], tmp_path: Path
-) -> None:
-    words = [*command, str(tmp_path / "s"), "--foreground"]
-    with subprocess.Popen(words, stdout=-1, stderr=-1) as process:
-        wait_until(lambda: answers(str(tmp_path / "s")), "server")
-        process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=DEADLINE)
-    assert output == (b"", b"")
-    assert process.returncode == -signal.SIGINT
-
-
-def test_the_module_runs_from_a_directory_full_of_traps(tmp_path: Path) -> None:
-    for name in ["subprocess", "signal", "sockproc", "tempfile"]:
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('trapped')")
-    here = os.getcwd()
-    os.chdir(tmp_path)
-    try:
-        with Server("s") as server:
-            assert run("true", server=server.address).ok
-    finally:
-        os.chdir(here)
-    shutil.rmtree(tmp_path)

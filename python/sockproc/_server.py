@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from ._types import Address, ServeOptions
 
-# What starts the command line of this package.
-PROGRAM = [sys.executable, "-m", "sockproc"]
+# What starts the command line of this package, whatever lies in the working directory.
+PROGRAM = [sys.executable, "-P", "-m", "sockproc"]
 
 # Seconds between looks at a server that starts or ends, which takes some 30 ms.
 _PAUSE = 0.005

@@ -63,13 +63,21 @@ def test_ctrl_c_ends_the_foreground_without_a_traceback(
     assert process.returncode == -signal.SIGINT
 
 
-def test_the_module_runs_from_a_directory_full_of_traps(tmp_path: Path) -> None:
+@pytest.fixture
+def traps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, full of modules that nobody asked for."""
     for name in ["subprocess", "signal", "sockproc", "tempfile"]:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('trapped')")
-    here = os.getcwd()
-    os.chdir(tmp_path)
-    try:
-        with Server("s") as server:
-            assert run("true", server=server.address).ok
-    finally:
-        os.chdir(here)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_server_starts_in_a_directory_full_of_traps(traps: Path) -> None:
+    with Server("s") as server:
+        assert run("true", server=server.address).ok
+
+
+def test_the_script_daemonizes_in_a_directory_full_of_traps(traps: Path) -> None:
+    subprocess.run([*COMMANDS[1], "s", "pid"], check=True, timeout=60)
+    os.kill(int((traps / "pid").read_text()), signal.SIGTERM)
+    wait_until(lambda: not (traps / "s").exists(), "end of the daemon")

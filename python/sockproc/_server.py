@@ -109,6 +109,7 @@ class Server:
 
     Raises:
         ServerFailed: on entry: it could not serve.
+        RuntimeError: on entry: it runs already. One that has ended may be entered again.
 
     >>> with Server("example.sock", mode=0o600) as server:
     ...     run("echo hello", server=server.address).stdout
@@ -164,6 +165,8 @@ class Server:
         from subprocess import DEVNULL, Popen
         from tempfile import TemporaryDirectory
 
+        if self._process is not None and self._owner == os.getpid():
+            raise RuntimeError("the server runs already")
         with TemporaryDirectory(prefix="sockproc-") as directory:
             options = {"pidfile": os.path.join(directory, "pid"), **self._options}
             owned = [sys.executable, "-P", "-m", "sockproc._owned", str(os.getpid())]

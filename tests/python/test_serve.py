@@ -180,6 +180,18 @@ def test_a_server_is_there_on_entry_and_gone_on_exit(tmp_path: Path) -> None:
             server.pid  # noqa: B018
 
 
+def test_a_server_may_be_entered_again_but_not_twice(tmp_path: Path) -> None:
+    server = Server(tmp_path / "s")
+    for _ in range(2):
+        with server:
+            pid = server.pid
+            with pytest.raises(RuntimeError, match="runs already"), server:
+                pass
+            assert server.pid == pid
+            assert run("true", server=server.address).ok
+        assert not is_alive(pid)
+
+
 def test_a_server_is_an_async_context_manager_too(
     on_loop: OnLoop, tmp_path: Path
 ) -> None:

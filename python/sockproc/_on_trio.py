@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 async def drive(connection: Connection, timeout: float | None) -> bool:
     """Waits until the run is over; False if it is not after ``timeout`` seconds."""
+    # A call that is cancelled before it begins sends nothing.
+    await trio.lowlevel.checkpoint_if_cancelled()
     with trio.move_on_after(float("inf") if timeout is None else max(timeout, 0)):
         wanted = connection.on_ready(0)
         while wanted != DONE:

@@ -170,6 +170,20 @@ def test_cancelling_before_anything_was_sent_runs_nothing(tmp_path: Path) -> Non
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_run_in_a_scope_that_is_cancelled_already_runs_nothing(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await aio.run(f"touch {tmp_path}/ran")
+        assert scope.cancelled_caught
+        await aio.run("true")
+
+    trio.run(main)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_cancelling_leaves_no_descriptor_and_no_reader(
     on_loop: OnLoop, fds: None
 ) -> None:

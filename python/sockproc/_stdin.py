@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ._types import Reader
 
 
+# More than that is the position of a text file together with the state of its decoder.
+_LAST_OFFSET = 2**63 - 1
+
+
 class Source:
     """What a command will read: so many bytes, at hand or to be read."""
 
@@ -92,7 +96,7 @@ def _stream(stdin: Any, text: TextMode | None, may_block: bool) -> Source:
     if file is not None:
         mode = os.fstat(file.fileno()).st_mode
         if stat.S_ISREG(mode):
-            sized = _regular_file(file)
+            sized = _regular_file(file, stdin)
             if sized is not None:
                 return sized
         elif not may_block:
@@ -120,11 +124,19 @@ def _os_file(stdin: object) -> io.BufferedReader | None:
     return file if isinstance(raw, io.FileIO) else None
 
 
-def _regular_file(file: io.BufferedReader) -> Source | None:
-    """The rest of a file, read as it is sent; None if the kernel does not tell its length (/proc)."""
+def _regular_file(file: io.BufferedReader, opened: Any) -> Source | None:
+    """The rest of a file, read as it is sent; None if the kernel does not tell its length (/proc).
+
+    Args:
+        opened: what the caller has, the file or the text file around it, which reads ahead.
+    """
     if not file.readable():
         raise io.UnsupportedOperation("stdin is a file that is not open for reading")
-    start = file.tell()
+    start = opened.tell()
+    if start > _LAST_OFFSET:
+        raise io.UnsupportedOperation(
+            "stdin is a text file inside which its encoding tells no position: open it in binary mode"
+        )
     length = os.fstat(file.fileno()).st_size - start
     return Source(length, _FileReader(file, start)) if length > 0 else None
 

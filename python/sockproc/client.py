@@ -98,6 +98,7 @@ def run(
         ConnectionLost, ProtocolError, StatusUnknown: it may have been.
         UnicodeError: ``stdin`` or the output does not fit the encoding.
         TypeError: ``stdin`` is of a kind that this mode does not take.
+        OSError: ``stdin`` is a file that cannot be read, or whose position is unknown.
 
     >>> run("tr a-z A-Z", b"hello").stdout
     b'HELLO'

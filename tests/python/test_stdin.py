@@ -84,6 +84,33 @@ def test_a_text_file_is_sent_as_the_bytes_it_is(any_run: Any, tmp_path: Path) ->
         assert any_run("cat", file).stdout == "größe\r\n".encode("latin-1")
 
 
+def test_a_text_file_is_sent_from_where_its_reader_is(
+    any_run: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("größe\nzwei\n" * 2, encoding="utf-8")
+    with path.open(encoding="utf-8") as file:
+        assert file.readline() == "größe\n"
+        assert any_run("head -n 1", file).stdout == b"zwei\n"
+        assert file.readline() == "zwei\n"
+
+
+def test_a_text_file_without_a_position_is_refused(
+    any_run: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes("\ufeffeins\nzwei\n".encode("utf-16-be"))
+    with path.open(encoding="utf-16") as file:
+        assert any_run("wc -c", file).stdout.split() == [b"22"]
+        file.readline()
+        with pytest.raises(io.UnsupportedOperation, match="binary mode"):
+            any_run("true", file)
+        file.seek(0)
+        next(file)
+        with pytest.raises(OSError, match="position"):
+            any_run("true", file)
+
+
 def test_a_temporary_file_is_a_file(any_run: Any) -> None:
     with tempfile.NamedTemporaryFile() as named, tempfile.TemporaryFile() as file:
         for each in [named, file]:

@@ -47,7 +47,7 @@ def serve(address: Address, *more: Address, **options: Unpack[ServeOptions]) -> 
 
     Raises:
         ServerFailed: it could not serve.
-        RuntimeError: this process has been a server before, which works but once.
+        RuntimeError: this process has called it before. It hears its signals but once.
 
     >>> serve("/nonexistent/sockproc.sock")
     Traceback (most recent call last):
@@ -56,18 +56,18 @@ def serve(address: Address, *more: Address, **options: Unpack[ServeOptions]) -> 
     """
     global _has_served
     if _has_served:
-        raise RuntimeError("this process has been a server before; use sockproc.Server")
+        raise RuntimeError("this process has called serve before; use sockproc.Server")
     arguments = _arguments((address, *more), options)
     handlers = _hand_over_signals()
+    # A server catches its signals before it listens, and only the first one in a process does: when
+    # Python has had them back, they would kill the next.
+    _has_served = True
     try:
         exit_code = main(PROGRAM, arguments)
     finally:
-        # From now on a server of this process would not hear them any more.
-        _has_served = bool(handlers)
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if exit_code:
-        _has_served = False
         raise ServerFailed(exit_code)
 
 

@@ -16,7 +16,7 @@ from typing import get_type_hints
 import pytest
 
 from conftest import OnLoop
-from sockproc import Server, ServerFailed, aio, run, serve
+from sockproc import Server, ServerFailed, aio, run
 from support import DEADLINE, answers, is_alive, python, wait_until
 
 SERVE = """
@@ -97,34 +97,55 @@ print(os.getpid(), signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert printed[2] == "True"
 
 
-def test_a_process_is_a_server_only_once(tmp_path: Path) -> None:
-    printed = python(
-        """
+ONCE = """
 import os, signal, sockproc, sys, threading, time
 def end():
     while not os.path.exists(sys.argv[1] + ".pid"):
         time.sleep(0.005)
     os.kill(os.getpid(), signal.SIGTERM)
-threading.Thread(target=end).start()
-sockproc.serve(sys.argv[1], pidfile=sys.argv[1] + ".pid")
-try:
-    sockproc.serve(sys.argv[1])
-except RuntimeError as error:
-    print(error)
-""",
-        str(tmp_path / "s"),
-    )
-    assert printed.startswith("this process has been a server before")
+def first():
+    sockproc.serve(sys.argv[1], pidfile=sys.argv[1] + ".pid")
+def again():
+    try:
+        sockproc.serve(sys.argv[1] + "2")
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "threading.Thread(target=end).start(); first(); again()",
+        # There it is one of several that hear the signal.
+        "signal.signal(signal.SIGTERM, lambda *_: None);"
+        "server = threading.Thread(target=first); server.start(); end(); server.join(); again()",
+    ],
+    ids=["main", "thread"],
+)
+def test_a_process_is_a_server_only_once(code: str, tmp_path: Path) -> None:
+    printed = python(ONCE + code, str(tmp_path / "s"))
+    assert printed.startswith("this process has called serve before")
 
 
 def test_serve_where_another_listens_fails(server: str) -> None:
-    with pytest.raises(ServerFailed) as failed:
-        serve(server)
-    assert failed.value.exit_code == 17
-    assert not failed.value.may_have_run
-    with pytest.raises(ServerFailed):
-        with Server(server):
-            pytest.fail("two servers at one address")
+    code = """
+import signal, sockproc, sys
+try:
+    sockproc.serve(sys.argv[1])
+except sockproc.ServerFailed as error:
+    print(error.exit_code, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+try:
+    sockproc.serve(sys.argv[1] + "2")
+except RuntimeError as error:
+    print(error)
+"""
+    failure, again = python(code, server).splitlines()
+    assert failure == "17 True"
+    assert again.startswith("this process has called serve before")
+    with pytest.raises(ServerFailed) as failed, Server(server):
+        pytest.fail("two servers at one address")
+    assert (failed.value.exit_code, failed.value.may_have_run) == (17, False)
     assert run("true").ok
 
 

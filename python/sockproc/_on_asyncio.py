@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop, sleep
-from weakref import WeakKeyDictionary
+from collections import deque
+from weakref import WeakValueDictionary
 
 from ._native import DONE, READABLE, RETRY, WRITABLE, Connection
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 # How many runs one turn of a loop begins at most, at some 40 µs each: then sockets and timers
 # have theirs, however many tasks want to begin at once.
 _RUNS_A_TURN = 16
-
-_begun: WeakKeyDictionary[AbstractEventLoop, int] = WeakKeyDictionary()
 
 
 async def drive(connection: Connection, timeout: float | None) -> bool:
@@ -30,13 +29,49 @@ async def pace(pauses: Iterable[float], shield: bool) -> None:
         await sleep(pause)
 
 
-async def _turn(loop: AbstractEventLoop) -> None:
-    """Waits for a turn of the loop that has not begun its share of runs."""
-    while (begun := _begun.get(loop, 0)) >= _RUNS_A_TURN:
-        await sleep(0)
-    if not begun:
-        loop.call_soon(_begun.pop, loop, None)
-    _begun[loop] = begun + 1
+class _Turns:
+    """Successive turns of a loop while runs wait to begin; each is woken once, in its turn."""
+
+    __slots__ = ("__weakref__", "begun", "loop", "waiting")
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = loop
+        self.begun = 0
+        self.waiting: deque[Future[None]] = deque()
+        loop.call_soon(self.next)
+
+    async def wait(self) -> None:
+        """Waits for a turn that has not begun its share of runs."""
+        if self.begun < _RUNS_A_TURN:
+            self.begun += 1
+            return
+        turn: Future[None] = self.loop.create_future()
+        self.waiting.append(turn)
+        await turn
+
+    def next(self) -> None:
+        self.begun = 0
+        while self.waiting and self.begun < _RUNS_A_TURN:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self.begun += 1
+        if self.begun:
+            self.loop.call_soon(self.next)
+        else:
+            del _turns[id(self.loop)]
+
+
+# By the id of the loop, which they keep alive. Only its next callback keeps them, so that they go
+# with a loop that was closed before.
+_turns: WeakValueDictionary[int, _Turns] = WeakValueDictionary()
+
+
+def _turns_of(loop: AbstractEventLoop) -> _Turns:
+    turns = _turns.get(id(loop))
+    if turns is None:
+        turns = _turns[id(loop)] = _Turns(loop)
+    return turns
 
 
 class _Run:
@@ -56,7 +91,7 @@ class _Run:
         try:
             if timeout is not None:
                 timer = self.loop.call_later(timeout, self.finish, False)
-            await _turn(self.loop)
+            await _turns_of(self.loop).wait()
             self.step(0)
             return await self.done
         finally:

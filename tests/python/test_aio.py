@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +258,43 @@ def test_a_crowd_of_runs_begins_over_many_turns_of_the_loop() -> None:
     asyncio.run(main())
     assert sum(begun.values()) == 100
     assert max(begun.values()) <= 16
+
+
+class Counting:
+    """Awaits a run and counts how often it had to wait."""
+
+    waits = 0
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        for wait in aio.run("true").__await__():
+            self.waits += 1
+            yield wait
+
+
+def test_each_of_a_crowd_of_runs_waits_for_its_turn_once() -> None:
+    async def main() -> None:
+        async def one() -> int:
+            run = Counting()
+            await run
+            return run.waits
+
+        waits = await asyncio.gather(*[one() for _ in range(100)])
+        assert set(waits) <= {1, 2}
+
+    asyncio.run(main())
+
+
+def ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    pass
+
+
+def test_a_loop_that_is_closed_while_runs_wait_for_their_turn_is_forgotten() -> None:
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(ignore)  # tasks that end in the middle
+    tasks = [loop.create_task(aio.run("true")) for _ in range(100)]
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    closed = weakref.ref(loop)
+    del loop, tasks
+    gc.collect()
+    assert closed() is None

@@ -87,7 +87,8 @@ local OPTIONS = {
 	user = of_type("string"),
 }
 
---- The options of a call, each checked; `allowed` is the set of their names.
+--- The options of a call, each checked; `allowed` is the set of their names. A `timeout` becomes the
+--- three that it stands for, so that a call's own counts for more than any of its client's.
 ---@return table?, string?
 function M.options(what, opts, allowed)
 	if opts ~= nil and type(opts) ~= "table" then
@@ -104,6 +105,10 @@ function M.options(what, opts, allowed)
 			return nil, mistake
 		end
 	end
+	for _, name in ipairs({ "connect_timeout", "send_timeout", "read_timeout" }) do
+		checked[name] = checked[name] or checked.timeout
+	end
+	checked.timeout = nil
 	return checked
 end
 

@@ -83,9 +83,9 @@ end
 
 local function connect(server, opts)
 	local sock = transport.tcp()
-	local limit = opts.connect_timeout or opts.timeout
-	if limit or opts.send_timeout or opts.read_timeout or opts.timeout then
-		sock:settimeouts(limit, opts.send_timeout or opts.timeout, opts.read_timeout or opts.timeout)
+	local limit = opts.connect_timeout
+	if limit or opts.send_timeout or opts.read_timeout then
+		sock:settimeouts(limit, opts.send_timeout, opts.read_timeout)
 	end
 	local waited, pause = 0, 1
 	while true do

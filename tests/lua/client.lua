@@ -103,6 +103,8 @@ t.test("an answer that does not come in time is a timeout", function()
 	t.fails("timeout", "", patient:run("sleep 20"))
 	t.equal(assert(patient:run("sleep 0.2; echo 1", nil, { timeout = 30000 })).stdout, "1\n")
 	t.fails("too_large", "2 bytes", patient:run("sleep 0.2; echo 12", nil, { timeout = 30000 }))
+	local slow = assert(sockproc.client({ server = server, read_timeout = 30000 }))
+	t.fails("timeout", "", slow:run("sleep 20", nil, { timeout = 50 }))
 end)
 
 t.test("a request that cannot be sent in time is a timeout", function()

@@ -81,6 +81,10 @@ class Documents(unittest.TestCase):
             self.start(conf)
             self.assertEqual(self.post("/sort", b"b\na\n"), (200, b"a\nb\n"))
             self.assertEqual(self.post("/sort", b""), (200, b""))
+            # Past what nginx keeps in memory by itself.
+            lines = [b"%06d\n" % number for number in range(100000)]
+            status, body = self.post("/sort", b"".join(reversed(lines)))
+            self.assertEqual((status, body == b"".join(lines)), (200, True))
         print(f"configurations: {len(confs)}")
 
 

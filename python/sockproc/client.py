@@ -83,7 +83,7 @@ def run(
             are read, iterables are gathered first. None is end of file.
         server: a socket's path, ``unix:PATH``, ``127.0.0.1:PORT`` or a port; by default
             what ``$SOCKPROC_SOCKET`` says.
-        timeout: seconds that the whole call may take.
+        timeout: seconds that the call may take, once an iterable or a pipe has been gathered.
         check: raise an exception unless the exit code is 0.
         text, encoding, errors: any of them makes stdin and output str, as in
             ``subprocess``; the encoding is the locale's by default.

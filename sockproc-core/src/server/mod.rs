@@ -91,6 +91,34 @@ impl Server {
     ///
     /// # Errors
     /// A listener cannot be watched.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listeners and removes their files at once; connections that were
+    /// accepted go on in tasks of their own, until the runtime ends.
+    ///
+    /// ```
+    /// use sockproc_core::client::Client;
+    /// use sockproc_core::server::{Config, Listener, Server, SocketOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let address = sockproc_core::Address::Unix(dir.path().join("sock"));
+    /// let options = SocketOptions { mode: Some(0o600), ..SocketOptions::default() };
+    /// let listener = Listener::bind(&address, &options)?;
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let server = Server::new(Config::default())?;
+    /// let serving = tokio::spawn(server.run(
+    ///     vec![listener],
+    ///     async { drop(stopped.await) },
+    ///     std::future::pending(),
+    /// ));
+    /// assert_eq!(Client::new(address).run("echo hi", "").await?.stdout, b"hi\n");
+    /// drop(stop);
+    /// serving.await??;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn run(
         self,
         listeners: Vec<Listener>,
@@ -138,6 +166,9 @@ impl Server {
     ///
     /// # Errors
     /// The socket cannot be watched.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket and kills the command's process group.
     pub async fn serve_one(
         &self,
         socket: OwnedFd,

@@ -94,10 +94,7 @@ impl<'a> Exchange<'a> {
     async fn run_when_there_is_room(&mut self, request: Request) -> io::Result<()> {
         tokio::select! {
             biased;
-            () = self.shared.shutdown.killing() => {
-                let message = "the server is shutting down";
-                self.refuse(&Refusal::new(RefusalKind::Busy, message)).await
-            }
+            () = self.shared.shutdown.killing() => self.refuse(&shutting_down()).await,
             permit = self.shared.budget.run() => self.run(request, permit).await,
         }
     }
@@ -107,6 +104,10 @@ impl<'a> Exchange<'a> {
         let begin = Instant::now();
         let spawned = {
             let _room = self.shared.budget.spawn().await;
+            // The room may be that of a command which has been killed.
+            if self.shared.shutdown.is_killing() {
+                return self.refuse(&shutting_down()).await;
+            }
             Process::spawn(&self.shared.spawner, &request.command).await
         };
         let Process {
@@ -202,6 +203,10 @@ impl<'a> Exchange<'a> {
             outputs = over => Some(outputs),
         }
     }
+}
+
+fn shutting_down() -> Refusal {
+    Refusal::new(RefusalKind::Busy, "the server is shutting down")
 }
 
 fn bad_request(error: &ProtocolError) -> Refusal {

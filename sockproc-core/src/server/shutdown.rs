@@ -38,6 +38,11 @@ impl Shutdown {
         self.reached(Step::Killing).await;
     }
 
+    /// Whether running commands are to be ended: at once, when those who wait are still being told.
+    pub(crate) fn is_killing(&self) -> bool {
+        *self.0.borrow() == Step::Killing
+    }
+
     async fn reached(&self, step: Step) {
         // Fails only without a sender, which `self` is.
         let _ = self.0.subscribe().wait_for(|now| *now >= step).await;

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZero;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -17,6 +19,10 @@ const RUN_FDS: u32 = 4;
 
 /// The command's ends of its pipes, open in the server until it is started.
 const SPAWN_FDS: usize = 3;
+
+/// How many commands may be starting beyond one for each core. More at once start none of them sooner,
+/// and keep the client that waits for them, an event loop perhaps, from its core for longer.
+const SPARE_SPAWNS: usize = 1;
 
 /// Spill file, the socket's directory while it is locked, and one to look around with.
 const SPARE_FDS: usize = 3;
@@ -97,7 +103,7 @@ impl Budget {
         let limit = usize::try_from(limit)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
-        let spawns = (limit / 64).clamp(1, 16);
+        let spawns = (limit / 64).clamp(1, cores() + SPARE_SPAWNS);
         let taken = open_fds()? + SPARE_FDS + spawns * SPAWN_FDS + RUN_FDS as usize;
         let fds = limit.saturating_sub(taken);
         if fds == 0 {
@@ -241,6 +247,10 @@ fn too_low(limit: usize, needed: usize) -> io::Error {
     io::Error::other(format!(
         "the limit of {limit} open files is too low: {needed} are needed (ulimit -n)"
     ))
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn open_fds() -> io::Result<usize> {

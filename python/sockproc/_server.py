@@ -148,17 +148,17 @@ class Server:
                 time.sleep(pause)
 
     async def __aenter__(self) -> Self:
-        from ._drive import pace
+        from ._drive import driver
 
         with closing(self._start()) as pauses:
-            await pace(pauses)
+            await driver().pace(pauses)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        from ._drive import pace
+        from ._drive import driver
 
         with closing(self._stop()) as pauses:
-            await pace(pauses, shield=True)
+            await driver().pace(pauses, shield=True)
 
     def _start(self) -> Generator[float]:
         """Starts the server and gives pauses to make until it listens."""
@@ -193,7 +193,7 @@ class Server:
         process = self._process
         if process is None or self._owner != os.getpid():
             return
-        process.terminate()
+        _terminate(process)
         try:
             while process.poll() is None:
                 yield _PAUSE
@@ -211,7 +211,14 @@ def _names(pidfile: Any, pid: int) -> bool:
         return False
 
 
+def _terminate(process: Popen[bytes]) -> None:
+    """Tells a server to end: the first time as it was told to, the second time at once."""
+    process.terminate()
+    # A stopped process would sleep through SIGTERM.
+    process.send_signal(signal.SIGCONT)
+
+
 def _end(process: Popen[bytes]) -> None:
     """Ends a server at once, and the commands that it runs."""
-    process.terminate()
+    _terminate(process)
     process.wait()

@@ -243,6 +243,13 @@ def test_a_cancelled_block_still_ends_its_server(
     assert not (tmp_path / "s").exists()
 
 
+def test_a_stopped_server_ends_with_its_block(tmp_path: Path) -> None:
+    with Server(tmp_path / "s") as server:
+        os.kill(server.pid, signal.SIGSTOP)
+        pid = server.pid
+    assert not is_alive(pid)
+
+
 def test_an_exception_in_the_block_ends_its_server(tmp_path: Path) -> None:
     pids: list[int] = []
     with pytest.raises(KeyError):

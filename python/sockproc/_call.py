@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+from operator import index
+
 from ._completed import Completed
 from ._errors import NoServer, StatusUnknown
 from ._native import Connection, exec_line, returncode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, SupportsIndex
 
     from ._run_errors import TimeoutExpired
     from ._stdin import Source
     from ._text import TextMode
     from ._types import Address, Command
+
+
+# More than that is no limit either.
+_LARGEST_LIMIT = 2**64 - 1
 
 
 def address_text(server: Address | None) -> str:
@@ -31,7 +37,7 @@ def address_text(server: Address | None) -> str:
     if isinstance(server, str):
         return server
     if isinstance(server, int):
-        return str(server)
+        return f"127.0.0.1:{server}"
     return "unix:" + os.fsdecode(server)
 
 
@@ -48,8 +54,13 @@ def command_line(cmd: Command) -> bytes:
 def connect(
     server: str, cmd: Command, stdin: Source, max_output: int | None
 ) -> Connection:
-    """The connection of one run; nothing is sent yet."""
-    return Connection(server, command_line(cmd), stdin.data, stdin.length, max_output)
+    """The connection of one run; nothing is sent yet.
+
+    Raises:
+        TypeError, ValueError: ``max_output`` is no number of bytes.
+    """
+    limit = None if max_output is None else _output_limit(max_output)
+    return Connection(server, command_line(cmd), stdin.data, stdin.length, limit)
 
 
 def check_timeout(timeout: float | None) -> None:
@@ -58,8 +69,24 @@ def check_timeout(timeout: float | None) -> None:
     Raises:
         TypeError, ValueError: it is none.
     """
-    if timeout is not None and not (timeout < 0 or timeout >= 0):
-        raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
+    try:
+        if timeout is None or timeout < 0 or timeout >= 0:
+            return
+        refusal: type[Exception] = ValueError
+    except TypeError:
+        refusal = TypeError
+    raise refusal(f"timeout must be a number of seconds, not {timeout!r}")
+
+
+def _output_limit(max_output: SupportsIndex) -> int:
+    message = f"max_output must be a number of bytes, not {max_output!r}"
+    try:
+        limit = index(max_output)
+    except TypeError:
+        raise TypeError(message) from None
+    if limit < 0:
+        raise ValueError(message)
+    return min(limit, _LARGEST_LIMIT)
 
 
 def finish(

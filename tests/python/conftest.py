@@ -41,7 +41,7 @@ def tcp_server() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with Server(port) as server:
-        yield f"127.0.0.1:{server.address}"
+        yield server.address
 
 
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])

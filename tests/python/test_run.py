@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import sockproc
-from sockproc import Client, run
+from sockproc import BadAddress, Client, run
 from support import answer, python, stub_server
 
 MIB = 1024 * 1024
@@ -145,8 +145,26 @@ def test_a_timeout_of_ages_does_not_expire(any_run: Any) -> None:
 def test_a_timeout_that_is_no_number_runs_nothing(any_run: Any) -> None:
     with pytest.raises(ValueError, match="nan"):
         any_run("true", timeout=float("nan"))
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="timeout must be a number of seconds, not '5'"):
         any_run("true", timeout="5")
+
+
+def test_an_output_limit_that_is_no_number_runs_nothing(any_run: Any) -> None:
+    with pytest.raises(ValueError, match="max_output must be .*, not -1"):
+        any_run("true", max_output=-1)
+    for wrong in ["5", 1.5]:
+        with pytest.raises(TypeError, match=f"max_output must be .*, not {wrong!r}"):
+            any_run("true", max_output=wrong)
+
+
+def test_an_output_limit_past_all_numbers_is_none(any_run: Any) -> None:
+    assert any_run("echo hi", max_output=2**64).stdout == b"hi\n"
+
+
+def test_a_number_that_is_no_port_is_named(any_run: Any) -> None:
+    for wrong in [-1, 0, 70000, True]:
+        with pytest.raises(BadAddress, match=f'port "{wrong}" is not a number'):
+            any_run("true", server=wrong)
 
 
 def test_check_raises_what_subprocess_raises(any_run: Any) -> None:

@@ -105,12 +105,17 @@ def finish(
 
 
 def expired(
-    connection: Connection, cmd: Command, timeout: float | None
+    connection: Connection | None, cmd: Command, timeout: float | None
 ) -> TimeoutExpired:
-    """What to raise when the timeout, which is not None then, has passed."""
+    """What to raise when the timeout, which is not None then, has passed.
+
+    Args:
+        connection: that of the run; None if it was not to begin yet.
+    """
     from ._run_errors import TimeoutExpired
 
+    seconds = timeout or 0.0
+    if connection is None:
+        return TimeoutExpired(cmd, seconds, may_have_run=False)
     stdout, stderr = connection.partial_output()
-    return TimeoutExpired(
-        cmd, timeout or 0.0, stdout or None, stderr or None, connection.sent
-    )
+    return TimeoutExpired(cmd, seconds, stdout or None, stderr or None, connection.sent)

@@ -1,35 +1,54 @@
-"""Driving a connection by the event loop that runs, without importing any other."""
+"""Which event loop runs, found without importing any other."""
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Awaitable, Iterable
+    from typing import Protocol, TypeVar
 
     from ._native import Connection
 
+    T = TypeVar("T")
 
-async def drive(connection: Connection, timeout: float | None) -> bool:
-    """Waits until the run is over; False if it is not after ``timeout`` seconds."""
-    over: bool = await _driver().drive(connection, timeout)
-    return over
+    class Driver(Protocol):
+        """How a kind of event loop waits."""
+
+        async def drive(self, connection: Connection, timeout: float | None) -> bool:
+            """Waits until the run is over; False if it is not after ``timeout`` seconds."""
+            ...
+
+        async def within(self, timeout: float | None, result: Awaitable[T]) -> T | None:
+            """What ``result`` gives, or None if that takes more than ``timeout`` seconds."""
+            ...
+
+        async def pace(self, pauses: Iterable[float], shield: bool = False) -> None:
+            """Makes pauses of so many seconds; shielded, a cancelled scope does not cut them short."""
+            ...
 
 
-async def pace(pauses: Iterable[float], shield: bool = False) -> None:
-    """Makes pauses of so many seconds; shielded, a cancelled scope does not cut them short."""
-    await _driver().pace(pauses, shield)
-
-
-def _driver() -> Any:
+def driver() -> Driver:
+    """The driver for the loop in which the caller runs."""
     # Another thread may be in the middle of importing it.
-    lowlevel: Any = getattr(sys.modules.get("trio"), "lowlevel", None)
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
     if lowlevel and lowlevel.in_trio_task():
-        from . import _on_trio
+        return _on_trio()
+    return _on_asyncio()
 
-        return _on_trio
+
+# An import statement takes longer than the rest of `driver`, even when there is nothing to import.
+@cache
+def _on_trio() -> Driver:
+    from . import _on_trio
+
+    return _on_trio
+
+
+@cache
+def _on_asyncio() -> Driver:
     from . import _on_asyncio
 
     return _on_asyncio

@@ -1,103 +1,123 @@
-"""Driving a run by asyncio's readers and writers, or those of another loop with its methods."""
+"""Driving runs by asyncio, or by another loop with its methods."""
 
 from __future__ import annotations
 
 from asyncio import get_running_loop, sleep
+from asyncio import timeout as timeout_scope
 from collections import deque
+from contextvars import Context
+from os import getpid
 from weakref import WeakValueDictionary
 
-from ._native import DONE, READABLE, RETRY, WRITABLE, Connection
+from ._native import DONE, RETRY, Connection
+from ._poller import STEPS_A_TURN, Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
+    from typing import TypeVar
 
-# How many runs one turn of a loop begins at most, at some 40 µs each: then sockets and timers
-# have theirs, however many tasks want to begin at once.
-_RUNS_A_TURN = 16
+    T = TypeVar("T")
 
 
 async def drive(connection: Connection, timeout: float | None) -> bool:
     """Waits until the run is over; False if it is not after ``timeout`` seconds."""
-    return await _Run(connection, get_running_loop()).wait(timeout)
+    loop = get_running_loop()
+    runs = _runs_on(loop)
+    run = _Run(connection, runs)
+    timer = None
+    try:
+        if timeout is not None:
+            timer = loop.call_later(timeout, run.finish, False)
+        runs.begin(run)
+        return await run.done
+    finally:
+        if run.wanted:
+            runs.watch(run, 0)
+        if timer is not None:
+            timer.cancel()
 
 
-async def pace(pauses: Iterable[float], shield: bool) -> None:
+async def within(timeout: float | None, result: Awaitable[T]) -> T | None:
+    """What ``result`` gives, or None if that takes more than ``timeout`` seconds."""
+    scope = timeout_scope(timeout)
+    try:
+        async with scope:
+            return await result
+    except TimeoutError:
+        if not scope.expired():
+            raise
+    return None
+
+
+async def pace(pauses: Iterable[float], shield: bool = False) -> None:
     """Makes pauses of so many seconds. asyncio cancels once, so there is nothing to shield."""
     for pause in pauses:
         await sleep(pause)
 
 
-class _Turns:
-    """Successive turns of a loop while runs wait to begin; each is woken once, in its turn."""
+class _Runs(Poller):
+    """All runs on one loop. However many want to begin at once, few do in one turn."""
 
     __slots__ = ("__weakref__", "begun", "loop", "waiting")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
+        super().__init__()
         self.loop = loop
         self.begun = 0
-        self.waiting: deque[Future[None]] = deque()
-        loop.call_soon(self.next)
+        self.waiting: deque[_Run] = deque()
+        # The loop keeps this to its end, but not the context of whoever happens to be the first.
+        Context().run(loop.add_reader, self.fileno(), _Reader(self))
 
-    async def wait(self) -> None:
-        """Waits for a turn that has not begun its share of runs."""
-        if self.begun < _RUNS_A_TURN:
+    def begin(self, run: _Run) -> None:
+        """Has the run take its first step, in this turn or a later one."""
+        if self.begun < STEPS_A_TURN:
             self.begun += 1
-            return
-        turn: Future[None] = self.loop.create_future()
-        self.waiting.append(turn)
-        await turn
+            run.step(0)
+        else:
+            if not self.waiting:
+                self.loop.call_soon(self.next)
+            self.waiting.append(run)
 
     def next(self) -> None:
+        """Begins what waits, in a turn that has begun nothing yet."""
         self.begun = 0
-        while self.waiting and self.begun < _RUNS_A_TURN:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+        while self.waiting and self.begun < STEPS_A_TURN:
+            run = self.waiting.popleft()
+            if not run.done.done():
                 self.begun += 1
-        if self.begun:
+                run.step(0)
+        if self.waiting:
             self.loop.call_soon(self.next)
-        else:
-            del _turns[id(self.loop)]
 
 
-# By the id of the loop, which they keep alive. Only its next callback keeps them, so that they go
-# with a loop that was closed before.
-_turns: WeakValueDictionary[int, _Turns] = WeakValueDictionary()
+class _Reader:
+    """What the loop calls when sockets are ready. When the loop lets go of it, nobody watches any more."""
 
+    __slots__ = ("poller",)
 
-def _turns_of(loop: AbstractEventLoop) -> _Turns:
-    turns = _turns.get(id(loop))
-    if turns is None:
-        turns = _turns[id(loop)] = _Turns(loop)
-    return turns
+    def __init__(self, poller: Poller) -> None:
+        self.poller = poller
+
+    def __call__(self) -> None:
+        self.poller.turn()
+
+    def __del__(self) -> None:
+        self.poller.close()
 
 
 class _Run:
-    """One run on an asyncio loop, from callback to callback."""
+    """One run, from step to step."""
 
-    __slots__ = ("connection", "done", "fd", "loop", "watched")
+    __slots__ = ("connection", "done", "fd", "runs", "wanted")
 
-    def __init__(self, connection: Connection, loop: AbstractEventLoop) -> None:
+    def __init__(self, connection: Connection, runs: _Runs) -> None:
         self.connection = connection
-        self.loop = loop
-        self.done: Future[bool] = loop.create_future()
+        self.runs = runs
+        self.done: Future[bool] = runs.loop.create_future()
         self.fd = connection.fileno()
-        self.watched = 0
-
-    async def wait(self, timeout: float | None) -> bool:
-        timer = None
-        try:
-            if timeout is not None:
-                timer = self.loop.call_later(timeout, self.finish, False)
-            await _turns_of(self.loop).wait()
-            self.step(0)
-            return await self.done
-        finally:
-            self.watch(0)
-            if timer is not None:
-                timer.cancel()
+        self.wanted = 0
 
     def step(self, ready: int) -> None:
         """Does what can be done now, and sees to it that it is called again."""
@@ -105,33 +125,29 @@ class _Run:
             return
         try:
             wanted = self.connection.on_ready(ready)
+            ended = wanted == DONE
+            if wanted == RETRY:
+                delay = self.connection.retry_delay
+                self.runs.loop.call_later(delay, self.step, 0)
+                wanted = 0
+            self.runs.watch(self, wanted)
         except BaseException as error:
-            self.watch(0)
             self.done.set_exception(error)
             return
-        if wanted == RETRY:
-            self.watch(0)
-            self.loop.call_later(self.connection.retry_delay, self.step, 0)
-        else:
-            self.watch(wanted)
-            if wanted == DONE:
-                self.finish(True)
+        if ended:
+            self.done.set_result(True)
 
     def finish(self, result: bool) -> None:
         if not self.done.done():
             self.done.set_result(result)
 
-    def watch(self, wanted: int) -> None:
-        """Asks the loop for exactly these readinesses."""
-        changed = wanted ^ self.watched
-        if changed & READABLE:
-            if wanted & READABLE:
-                self.loop.add_reader(self.fd, self.step, READABLE)
-            else:
-                self.loop.remove_reader(self.fd)
-        if changed & WRITABLE:
-            if wanted & WRITABLE:
-                self.loop.add_writer(self.fd, self.step, WRITABLE)
-            else:
-                self.loop.remove_writer(self.fd)
-        self.watched = wanted
+
+# By the id of the loop, which they keep alive; they live as long as the loop keeps its reader.
+_runs: WeakValueDictionary[int, _Runs] = WeakValueDictionary()
+
+
+def _runs_on(loop: AbstractEventLoop) -> _Runs:
+    runs = _runs.get(id(loop))
+    if runs is None or runs.pid != getpid():
+        runs = _runs[id(loop)] = _Runs(loop)
+    return runs

@@ -1,62 +1,120 @@
-"""Driving a run by trio's waits."""
+"""Driving runs by trio."""
 
 from __future__ import annotations
 
-import trio
+from os import getpid
 
-from ._native import DONE, READABLE, RETRY, WRITABLE, Connection
+import outcome
+import trio
+from trio.lowlevel import Abort, RunVar, current_task, reschedule
+
+from ._native import DONE, RETRY, Connection
+from ._poller import Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 async def drive(connection: Connection, timeout: float | None) -> bool:
     """Waits until the run is over; False if it is not after ``timeout`` seconds."""
     # A call that is cancelled before it begins sends nothing.
     await trio.lowlevel.checkpoint_if_cancelled()
-    with trio.move_on_after(float("inf") if timeout is None else max(timeout, 0)):
-        wanted = connection.on_ready(0)
-        while wanted != DONE:
-            if wanted == RETRY:
-                await trio.sleep(connection.retry_delay)
-                wanted = 0
-            elif wanted == READABLE:
-                await trio.lowlevel.wait_readable(connection)
-            elif wanted == WRITABLE:
-                await trio.lowlevel.wait_writable(connection)
-            else:
-                wanted = await _either(connection)
-            wanted = connection.on_ready(wanted)
-        return True
-    return False
+    return await within(timeout, _Run(connection, _poller()).wait()) or False
 
 
-async def pace(pauses: Iterable[float], shield: bool) -> None:
+async def within(timeout: float | None, result: Awaitable[T]) -> T | None:
+    """What ``result`` gives, or None if that takes more than ``timeout`` seconds."""
+    if timeout is None:
+        return await result
+    with trio.move_on_after(max(timeout, 0)):
+        return await result
+    return None
+
+
+async def pace(pauses: Iterable[float], shield: bool = False) -> None:
     """Makes pauses of so many seconds; shielded, cancelled scopes do not cut them short."""
     with trio.CancelScope(shield=shield):
         for pause in pauses:
             await trio.sleep(pause)
 
 
-async def _either(connection: Connection) -> int:
-    """Waits with trio for whichever readiness comes first."""
-    ready = 0
+class _Run:
+    """One run, whose task sleeps while the poller's steps it."""
 
-    async with trio.open_nursery() as nursery:
+    __slots__ = ("connection", "fd", "poller", "task", "wanted")
 
-        async def readable() -> None:
-            nonlocal ready
-            await trio.lowlevel.wait_readable(connection)
-            ready |= READABLE
-            nursery.cancel_scope.cancel()
+    def __init__(self, connection: Connection, poller: Poller) -> None:
+        self.connection = connection
+        self.poller = poller
+        self.task: trio.lowlevel.Task | None = None
+        self.fd = connection.fileno()
+        self.wanted = 0
 
-        async def writable() -> None:
-            nonlocal ready
-            await trio.lowlevel.wait_writable(connection)
-            ready |= WRITABLE
-            nursery.cancel_scope.cancel()
+    async def wait(self) -> bool:
+        """Returns True when the run is over."""
+        try:
+            wanted = self.act(0)
+            while wanted != DONE:
+                if wanted == RETRY:
+                    await trio.sleep(self.connection.retry_delay)
+                    wanted = self.act(0)
+                else:
+                    wanted = await self.woken()
+        finally:
+            if self.wanted:
+                self.poller.watch(self, 0)
+        return True
 
-        nursery.start_soon(readable)
-        nursery.start_soon(writable)
-    return ready
+    def act(self, ready: int) -> int:
+        """Does what can be done now; gives what to wait for."""
+        wanted = self.connection.on_ready(ready)
+        self.poller.watch(self, 0 if wanted == RETRY else wanted)
+        return wanted
+
+    async def woken(self) -> int:
+        """Sleeps while there is nothing to wait for but the socket."""
+        self.task = current_task()
+        woken: int = await trio.lowlevel.wait_task_rescheduled(self.abort)
+        return woken
+
+    def abort(self, raise_cancel: object) -> Abort:
+        """Lets the task be cancelled."""
+        self.task = None
+        return Abort.SUCCEEDED
+
+    def step(self, ready: int) -> None:
+        """Acts in the poller's task, and wakes the run's own when it is its turn again."""
+        if self.task is None:
+            return
+        result = outcome.capture(self.act, ready)
+        if isinstance(result, outcome.Error) or result.value in (DONE, RETRY):
+            task, self.task = self.task, None
+            reschedule(task, result)
+
+
+_pollers: RunVar[Poller | None] = RunVar("sockproc", None)
+
+
+def _poller() -> Poller:
+    """That of the `trio.run` in which the caller runs."""
+    poller = _pollers.get()
+    if poller is None or poller.pid != getpid():
+        poller = Poller()
+        trio.lowlevel.spawn_system_task(_poll, poller)
+        _pollers.set(poller)
+    return poller
+
+
+async def _poll(poller: Poller) -> None:
+    """Steps runs until the last task but the system's has ended."""
+    try:
+        while True:
+            await trio.lowlevel.wait_readable(poller.fileno())
+            poller.turn()
+    finally:
+        _pollers.set(None)
+        poller.close()

@@ -154,13 +154,11 @@ class _FileReader:
         return chunk
 
 
-async def async_source(stdin: Any, text: TextMode | None) -> Source:
-    """The bytes of ``stdin``, which may be an asynchronous iterable, without blocking a loop.
+async def gathered(stdin: Any, text: TextMode | None) -> Source:
+    """All bytes of an asynchronous iterable.
 
     Raises:
-        TypeError: as :func:`source`, and for a pipe or a terminal.
+        TypeError: a piece of it is of the wrong kind for this mode.
     """
-    if hasattr(stdin, "__aiter__"):
-        data = b"".join([as_bytes(piece, text) async for piece in stdin])
-        return Source(len(data), data)
-    return source(stdin, text, may_block=False)
+    data = b"".join([as_bytes(piece, text) async for piece in stdin])
+    return Source(len(data), data)

@@ -5,11 +5,13 @@ No thread is started and nothing is imported that the running loop has not impor
 
 from __future__ import annotations
 
+from time import monotonic
+
 from ._call import address_text, check_timeout, connect, expired, finish
 from ._completed import Completed
-from ._drive import drive
+from ._drive import driver
 from ._native import check_address
-from ._stdin import async_source
+from ._stdin import gathered, source
 from ._text import text_mode
 
 TYPE_CHECKING = False
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any, Unpack, overload
 
     from ._completed import Completed
-    from ._stdin import Source
     from ._text import TextMode
     from ._types import (
         Address,
@@ -81,7 +82,8 @@ async def run(
     """Runs a command on a server; others run on the event loop until it has ended.
 
     Arguments, result and exceptions are those of :func:`sockproc.run`. ``stdin`` may be an
-    asynchronous iterable too, but no pipe or terminal, which would block the loop.
+    asynchronous iterable too, which the timeout covers, but no pipe, socket or terminal,
+    which would block the loop.
 
     Cancelling the task gives the run up at once, as a timeout does: what becomes of the
     command is up to the server, see its ``classic_on_disconnect``.
@@ -92,9 +94,7 @@ async def run(
     """
     mode = text_mode(text, encoding, errors)
     address = address_text(server)
-    return await _run(
-        address, cmd, await async_source(stdin, mode), timeout, check, mode, max_output
-    )
+    return await _run(address, cmd, stdin, timeout, check, mode, max_output)
 
 
 class Client:
@@ -151,23 +151,33 @@ class Client:
     ) -> Completed[Any]:
         """Runs a command as :func:`run` does, on this client's server."""
         mode = text_mode(text, encoding, errors)
-        data = await async_source(stdin, mode)
-        return await _run(self.address, cmd, data, timeout, check, mode, max_output)
+        return await _run(self.address, cmd, stdin, timeout, check, mode, max_output)
 
 
 async def _run(
     server: str,
     cmd: Command,
-    stdin: Source,
+    stdin: AsyncStdin,
     timeout: float | None,
     check: bool,
     text: TextMode | None,
     max_output: int | None,
 ) -> Completed[Any]:
     check_timeout(timeout)
-    connection = connect(server, cmd, stdin, max_output)
+    on_loop = driver()
+    left = timeout
+    if hasattr(stdin, "__aiter__"):
+        began = monotonic()
+        data = await on_loop.within(timeout, gathered(stdin, text))
+        if data is None:
+            raise expired(None, cmd, timeout)
+        if timeout is not None:
+            left = timeout - (monotonic() - began)
+    else:
+        data = source(stdin, text, may_block=False)
+    connection = connect(server, cmd, data, max_output)
     try:
-        if not await drive(connection, timeout):
+        if not await on_loop.drive(connection, left):
             raise expired(connection, cmd, timeout)
     finally:
         # A traceback would keep the connection, and so the command, alive.

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import gc
+import io
+import os
+import resource
+import socket
 import time
 import weakref
 from collections.abc import AsyncIterator, Generator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +23,7 @@ import trio
 
 import sockproc
 from conftest import OnLoop
-from sockproc import aio
+from sockproc import CannotConnect, TimeoutExpired, aio
 from support import is_alive, python, read_pid, wait_until
 
 
@@ -199,6 +206,63 @@ def test_cancelling_leaves_no_descriptor_and_no_reader(
     on_loop(main)
 
 
+def test_a_timeout_covers_an_asynchronous_stdin(on_loop: OnLoop) -> None:
+    closed = False
+
+    async def stalled() -> AsyncIterator[bytes]:
+        nonlocal closed
+        try:
+            yield b"a"
+            await anyio.sleep(60)
+        finally:
+            closed = True
+
+    async def slow() -> AsyncIterator[bytes]:
+        await anyio.sleep(0.2)
+        yield b"a"
+
+    async def main() -> None:
+        with pytest.raises(TimeoutExpired) as expired:
+            await aio.run("cat", stalled(), timeout=0.1)
+        assert closed
+        assert not expired.value.may_have_run
+        assert (expired.value.timeout, expired.value.stdout) == (0.1, None)
+        with pytest.raises(TimeoutExpired) as expired:
+            await aio.run("cat; sleep 60", slow(), timeout=0.5)
+        assert expired.value.may_have_run
+        assert (await aio.run("cat", slow(), timeout=60)).stdout == b"a"
+
+    on_loop(main)
+
+
+def test_a_timeout_of_the_stdin_is_not_the_timeout_of_the_run(on_loop: OnLoop) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise TimeoutError("mine")
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError, match="mine"):
+            await aio.run("cat", broken(), timeout=60)
+
+    on_loop(main)
+
+
+def test_what_would_block_the_loop_is_refused(on_loop: OnLoop) -> None:
+    async def main() -> None:
+        reader, writer = os.pipe()
+        ours, theirs = socket.socketpair()
+        with open(reader, "rb") as pipe, ours.makefile("rb") as stream:
+            for stdin in [pipe, stream]:
+                with pytest.raises(TypeError, match="would block the event loop"):
+                    await aio.run("cat", stdin)
+        for end in [ours, theirs]:
+            end.close()
+        os.close(writer)
+        assert (await aio.run("cat", io.BytesIO(b"a"))).stdout == b"a"
+
+    on_loop(main)
+
+
 def test_an_exception_in_the_stdin_ends_the_run(on_loop: OnLoop) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"a"
@@ -216,7 +280,7 @@ def test_trio_alone_loads_no_asyncio_and_no_anyio(server: str) -> None:
         """
 import sys, trio
 before = set(sys.modules)
-from sockproc import aio
+from sockproc import CannotConnect, TimeoutExpired, aio
 trio.run(aio.run, "true", None)
 print({"asyncio", "anyio"} & (set(sys.modules) - before))
 """
@@ -233,31 +297,37 @@ def test_a_client_belongs_to_no_loop() -> None:
     assert asyncio.run(main()) == trio.run(main) == asyncio.run(main())
 
 
-def test_a_crowd_of_runs_begins_over_many_turns_of_the_loop() -> None:
-    turn = 0
-    begun: dict[int, int] = {}
+def accepted(listener: socket.socket) -> int:
+    """How many have connected since the last look."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    return count
 
-    async def main() -> None:
+
+def test_a_crowd_of_runs_begins_over_many_turns_of_the_loop(tmp_path: Path) -> None:
+    begun: list[int] = []
+
+    async def main(listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
 
         def count() -> None:
-            nonlocal turn
-            turn += 1
+            begun.append(accepted(listener))
             loop.call_soon(count)
 
-        count()
-        add_reader = loop.add_reader
+        loop.call_soon(count)
+        runs = [aio.run("true", server=tmp_path / "s") for _ in range(100)]
+        await asyncio.gather(*runs, return_exceptions=True)
 
-        def counting(*args: Any) -> None:
-            begun[turn] = begun.get(turn, 0) + 1
-            add_reader(*args)
-
-        setattr(loop, "add_reader", counting)  # noqa: B010
-        await asyncio.gather(*[aio.run("true") for _ in range(100)])
-
-    asyncio.run(main())
-    assert sum(begun.values()) == 100
-    assert max(begun.values()) <= 16
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(128)
+        listener.setblocking(False)
+        asyncio.run(main(listener))
+    assert sum(begun) == 100
+    assert max(begun) <= 16
 
 
 class Counting:
@@ -271,7 +341,7 @@ class Counting:
             yield wait
 
 
-def test_each_of_a_crowd_of_runs_waits_for_its_turn_once() -> None:
+def test_each_of_a_crowd_of_runs_waits_once() -> None:
     async def main() -> None:
         async def one() -> int:
             run = Counting()
@@ -279,7 +349,7 @@ def test_each_of_a_crowd_of_runs_waits_for_its_turn_once() -> None:
             return run.waits
 
         waits = await asyncio.gather(*[one() for _ in range(100)])
-        assert set(waits) <= {1, 2}
+        assert set(waits) == {1}
 
     asyncio.run(main())
 
@@ -298,3 +368,105 @@ def test_a_loop_that_is_closed_while_runs_wait_for_their_turn_is_forgotten() -> 
     del loop, tasks
     gc.collect()
     assert closed() is None
+
+
+def test_a_forked_copy_of_a_run_takes_nothing_from_it(on_loop: OnLoop) -> None:
+    async def main() -> None:
+        run = aio.run("sleep 0.3; echo hi")
+        done: list[Any] = []
+
+        async def one() -> None:
+            done.append(await run)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(one)
+            await anyio.sleep(0.1)
+            pid = os.fork()
+            if pid == 0:
+                # As when the interpreter ends.
+                run.close()
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+        assert done[0].stdout == b"hi\n"
+
+    on_loop(main)
+
+
+def test_a_loop_keeps_nothing_of_the_task_that_ran_first(on_loop: OnLoop) -> None:
+    class Kept:
+        pass
+
+    variable: ContextVar[Kept] = ContextVar("variable")
+
+    async def first() -> weakref.ref[Kept]:
+        variable.set(Kept())
+        await aio.run("true")
+        return weakref.ref(variable.get())
+
+    async def main() -> None:
+        kept: list[weakref.ref[Kept]] = []
+
+        async def one() -> None:
+            kept.append(await first())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(one)
+        for _ in range(3):
+            await anyio.sleep(0)
+        gc.collect()
+        assert kept[0]() is None
+        assert (await aio.run("true")).ok
+
+    on_loop(main)
+
+
+def test_a_loop_without_a_descriptor_for_its_runs_cannot_connect(
+    on_loop: OnLoop,
+) -> None:
+    async def main() -> None:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        filling: list[int] = []
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+            with pytest.raises(OSError, match="Too many open files"):
+                while True:
+                    filling.append(os.open("/dev/null", os.O_RDONLY))
+            for spare in range(2):
+                with pytest.raises(CannotConnect) as refused:
+                    await aio.run("true")
+                assert refused.value.errno == errno.EMFILE, spare
+                os.close(filling.pop())
+        finally:
+            for fd in filling:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert (await aio.run("true")).ok
+
+    on_loop(main)
+
+
+def test_a_run_after_the_end_of_trio_s_tasks_is_an_error_and_runs_nothing(
+    tmp_path: Path,
+) -> None:
+    errors: list[BaseException] = []
+
+    async def late() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                try:
+                    await aio.run(f"touch {tmp_path}/ran")
+                except RuntimeError as error:
+                    errors.append(error)
+
+    kept = late()
+
+    async def main() -> None:
+        await aio.run("true")
+        await anext(kept)
+
+    trio.run(main)
+    assert len(errors) == 1
+    assert sockproc.run("true").ok
+    assert not (tmp_path / "ran").exists()

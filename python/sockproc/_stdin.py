@@ -34,7 +34,7 @@ def source(stdin: Any, text: TextMode | None, may_block: bool = True) -> Source:
 
     Args:
         text: how str becomes bytes; None if only bytes are taken.
-        may_block: whether a pipe or a terminal may be read to its end here.
+        may_block: whether a pipe, a socket or a terminal may be read to its end here.
 
     Raises:
         TypeError: ``stdin`` is nothing that can be read, or bytes in text mode, or str without.
@@ -92,17 +92,15 @@ class _ViewReader:
 
 
 def _stream(stdin: Any, text: TextMode | None, may_block: bool) -> Source:
+    if not may_block and _can_wait(stdin):
+        message = "stdin is no regular file: reading it would block the event loop"
+        raise TypeError(message)
     file = _os_file(stdin)
     if file is not None:
-        mode = os.fstat(file.fileno()).st_mode
-        if stat.S_ISREG(mode):
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             sized = _regular_file(file, stdin)
             if sized is not None:
                 return sized
-        elif not may_block:
-            raise TypeError(
-                "stdin is no regular file: reading it would block the event loop"
-            )
         stdin, text = file, None
     if hasattr(stdin, "__aiter__"):
         raise TypeError("an asynchronous iterable can be read by sockproc.aio alone")
@@ -112,6 +110,15 @@ def _stream(stdin: Any, text: TextMode | None, may_block: bool) -> Source:
         raise _wrong_type(stdin, text) from None
     data = b"".join([as_bytes(piece, text) for piece in pieces])
     return Source(len(data), data)
+
+
+def _can_wait(stdin: Any) -> bool:
+    """Whether there is a descriptor behind ``stdin`` whose other end may keep a reader waiting."""
+    try:
+        mode = os.fstat(stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode)
 
 
 def _os_file(stdin: object) -> io.BufferedReader | None:

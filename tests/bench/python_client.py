@@ -6,9 +6,9 @@
 Prints, measured in turns in one run, for asyncio and uvloop, in a small process and in
 one with 2 GB of memory: commands a second, processor time of this process a command, and
 the largest stall of the event loop while 200 commands run at once: by the clock, and
-without the time for which the machine was busy with others. Then what a call costs
-against a server that answers at once. Exits with 1 if our own stall is not less than a
-twentieth of theirs; `--smoke` only shows that all of this works. Needs sockproc, uvloop and trio installed, and 3 GB of free memory.
+without the time for which the machine was busy with others. Exits with 1 if our stall by
+the clock is not less than a twentieth of theirs; `--smoke` only shows that all of this
+works. Needs sockproc and uvloop installed, and 3 GB of free memory.
 """
 
 from __future__ import annotations
@@ -16,30 +16,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import resource
-import signal
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
 
-import uvloop
+from python_support import LOOPS, Call, Figures, in_fresh_process, medians, throughput
 
-from sockproc import Server, aio, run
+from sockproc import Server, aio
 
 AT_ONCE = 200
-CONCURRENCY = 32
+CROWDS = 3
 COMMANDS = 200
-STUB_CALLS = 4000
 HEAP = 2 << 30
-LOOPS: dict[str, Callable[[Any], Any]] = {"asyncio": asyncio.run, "uvloop": uvloop.run}
-
-Call = Callable[[], Awaitable[object]]
 
 
 async def ours() -> None:
@@ -54,26 +42,7 @@ async def theirs() -> None:
     await process.communicate()
 
 
-def cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-async def throughput(call: Call, count: int) -> dict[str, float]:
-    """Calls `call` `count` times, `CONCURRENCY` at a time."""
-    left = iter(range(count))
-
-    async def worker() -> None:
-        for _ in left:
-            await call()
-
-    wall, used = time.perf_counter(), cpu()
-    await asyncio.gather(*[worker() for _ in range(CONCURRENCY)])
-    wall, used = time.perf_counter() - wall, cpu() - used
-    return {"rate": count / wall, "cpu": used / count}
-
-
-async def stall(call: Call) -> dict[str, float]:
+async def stall(call: Call) -> Figures:
     """The longest times that the loop kept a timer of 1 ms waiting, in seconds.
 
     `stall` is what the clock says. `own` leaves out the time for which this thread was
@@ -107,26 +76,14 @@ def queued() -> float:
 def cell(loop: str, heap: int, rounds: int) -> None:
     """One loop, one heap: measures both in turns and prints the medians as JSON."""
     ballast = b"\1" * heap
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
+    found: dict[str, list[Figures]] = {"ours": [], "theirs": []}
     for _ in range(rounds):
         for name, call in [("ours", ours), ("theirs", theirs)]:
             figures = LOOPS[loop](throughput(call, COMMANDS))
-            figures |= LOOPS[loop](stall(call))
-            found[name].append(figures)
+            stalls = [LOOPS[loop](stall(call)) for _ in range(CROWDS)]
+            found[name].append(figures | medians(stalls))
     assert len(ballast) == heap
     print(json.dumps({name: medians(list_) for name, list_ in found.items()}))
-
-
-def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
-    return {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
-
-
-def in_fresh_process(*args: object, **env: str) -> Any:
-    command = [sys.executable, __file__, *map(str, args)]
-    output = subprocess.run(
-        command, env={**os.environ, **env}, stdout=subprocess.PIPE, check=True
-    )
-    return json.loads(output.stdout)
 
 
 def compare(rounds: int, heaps: list[int]) -> bool:
@@ -151,104 +108,12 @@ def compare(rounds: int, heaps: list[int]) -> bool:
                 clock, own = (
                     found["theirs"][k] / found["ours"][k] for k in ["stall", "own"]
                 )
-                kept = kept and own > 20
+                kept = kept and clock > 20
                 print(
                     f"{'':18}our stall is 1/{clock:.0f} of theirs, our own 1/{own:.0f}"
                 )
                 sys.stdout.flush()
     return kept
-
-
-def stub(listener: socket.socket) -> None:
-    """Answers every request at once, until it is killed."""
-    while True:
-        connection, _ = listener.accept()
-        connection.recv(65536)
-        connection.send(b"status:0\r\n3\r\nhi\n0\r\n")
-        connection.close()
-
-
-def stub_cell(how: str) -> None:
-    """What a call costs when the server answers at once."""
-    if how == "run":
-        wall, used = time.perf_counter(), cpu()
-        for _ in range(STUB_CALLS):
-            run("true")
-        wall, used = time.perf_counter() - wall, cpu() - used
-        print(json.dumps({"rate": STUB_CALLS / wall, "cpu": used / STUB_CALLS}))
-        return
-    if how == "trio":
-        import trio
-
-        print(json.dumps(trio.run(trio_throughput)))
-        return
-    print(json.dumps(LOOPS[how](throughput(ours, STUB_CALLS))))
-
-
-async def trio_throughput() -> dict[str, float]:
-    import trio
-
-    left = iter(range(STUB_CALLS))
-
-    async def worker() -> None:
-        for _ in left:
-            await ours()
-
-    wall, used = time.perf_counter(), cpu()
-    async with trio.open_nursery() as nursery:
-        for _ in range(CONCURRENCY):
-            nursery.start_soon(worker)
-    wall, used = time.perf_counter() - wall, cpu() - used
-    return {"rate": STUB_CALLS / wall, "cpu": used / STUB_CALLS}
-
-
-def against_a_stub(rounds: int) -> None:
-    print("\nagainst a server that answers at once:")
-    with tempfile.TemporaryDirectory() as directory:
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(f"{directory}/s")
-            listener.listen(4096)
-            pid = os.fork()
-            if pid == 0:
-                stub(listener)
-        try:
-            found: dict[str, list[dict[str, float]]] = {}
-            for _ in range(rounds):
-                for how in ["run", "asyncio", "uvloop", "trio"]:
-                    figures = in_fresh_process(
-                        "--stub", how, SOCKPROC_SOCKET=f"{directory}/s"
-                    )
-                    found.setdefault(how, []).append(figures)
-        finally:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-    for how, each in found.items():
-        figures = medians(each)
-        calls = "1 call" if how == "run" else f"{CONCURRENCY} calls"
-        print(
-            f"{how:8} {calls:>8} at once: {figures['rate']:6.0f} calls/s, "
-            f"{figures['cpu'] * 1e6:4.0f} µs CPU a call"
-        )
-
-
-def body_cost() -> None:
-    """What it takes to receive 64 MB."""
-    with tempfile.TemporaryDirectory() as directory, Server(f"{directory}/s") as server:
-        found = in_fresh_process("--body", SOCKPROC_SOCKET=server.address)
-    print(
-        f"64 MB of output: {found['cpu'] * 1e3:.0f} ms CPU, "
-        f"{found['peak'] / 1024:.0f} MB at the peak"
-    )
-
-
-def body_cell() -> None:
-    run("true")
-    used = cpu()
-    assert len(run("head -c 67108864 /dev/zero").stdout) == 67108864
-    used = cpu() - used
-    with open("/proc/self/status", encoding="ascii") as file:
-        peak = int(file.read().partition("VmHWM:")[2].split()[0])
-    print(json.dumps({"cpu": used, "peak": peak}))
 
 
 def main() -> int:
@@ -257,23 +122,14 @@ def main() -> int:
     parser.add_argument("--skip-heap", action="store_true", help="no 2 GB process")
     parser.add_argument("--smoke", action="store_true", help="one small round")
     parser.add_argument("--cell", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--stub", help=argparse.SUPPRESS)
-    parser.add_argument("--body", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cell:
         loop, heap, rounds = options.cell
         cell(loop, int(heap), int(rounds))
-    elif options.stub:
-        stub_cell(options.stub)
-    elif options.body:
-        body_cell()
-    else:
-        rounds = 1 if options.smoke else options.rounds
-        kept = compare(rounds, [0] if options.skip_heap or options.smoke else [0, HEAP])
-        against_a_stub(rounds)
-        body_cost()
-        return 0 if kept or options.smoke else 1
-    return 0
+        return 0
+    rounds = 1 if options.smoke else options.rounds
+    kept = compare(rounds, [0] if options.skip_heap or options.smoke else [0, HEAP])
+    return 0 if kept or options.smoke else 1
 
 
 if __name__ == "__main__":

@@ -149,13 +149,17 @@ local function read_answer(sock, session, sink)
 	end
 end
 
-local function converse(sock, session, head, stdin, sink)
+--- Sends all; back in Lua at each signal, as `receive` is.
+local function send(sock, data)
 	local sent, err, kind
-	if stdin == "" then
-		sent, err, kind = sock:send(head)
-	else
-		sent, err, kind = sock:send({ head, session:send_stdin(stdin) })
-	end
+	repeat
+		sent, err, kind = sock:send(data)
+	until err ~= "interrupted"
+	return sent, err, kind
+end
+
+local function converse(sock, session, head, stdin, sink)
+	local sent, err, kind = send(sock, stdin == "" and head or { head, session:send_stdin(stdin) })
 	if not sent and kind_of(err, kind) ~= "closed" then
 		return nil, err, kind_of(err, kind)
 	end

@@ -16,9 +16,16 @@ const MAX_RECEIVE: u64 = 1 << 20;
 struct Socket {
     stream: Option<Stream>,
     timeouts: Timeouts,
+    /// A `send` that a signal interrupted: the next one goes on with it.
+    interrupted_send: Option<Sending>,
     /// The deadline of a `receiveany` that a signal interrupted: the next one goes on with it.
-    interrupted: Option<Option<Instant>>,
+    interrupted_receive: Option<Option<Instant>>,
     buf: Vec<u8>,
+}
+
+struct Sending {
+    sent: usize,
+    deadline: Option<Instant>,
 }
 
 /// Without one, an operation waits for as long as it takes.
@@ -76,19 +83,34 @@ fn connect(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// `socket:send(data)`, where data is a string or a sequence of strings; gives the bytes sent.
+/// `socket:send(data)`, where data is a string or a sequence of strings; gives the bytes sent. A signal
+/// ends the wait with the error "interrupted"; call it again with the same data to go on.
 fn send(_: &Lua, args: &mut Args) -> Result<u64, Failure> {
     let object = args.object::<Socket>()?;
     let parts = args.strings()?;
-    let socket = object.borrow()?;
-    let deadline = deadline(socket.timeouts.send);
-    let mut sent = 0;
+    let mut socket = object.borrow()?;
+    let mut sending = socket.interrupted_send.take().unwrap_or(Sending {
+        sent: 0,
+        deadline: deadline(socket.timeouts.send),
+    });
+    let mut begin = 0;
     for part in parts {
         let part = part.as_bytes();
-        socket.stream()?.send_all(&part, deadline).map_err(lost)?;
-        sent += part.len() as u64;
+        let end = begin + part.len();
+        while sending.sent < end {
+            let rest = &part[sending.sent - begin..];
+            match socket.stream()?.send(rest, sending.deadline) {
+                Ok(len) => sending.sent += len,
+                Err(Errno::INTR) => {
+                    socket.interrupted_send = Some(sending);
+                    return Err(interrupted());
+                }
+                Err(errno) => return Err(lost(errno)),
+            }
+        }
+        begin = end;
     }
-    Ok(sent)
+    Ok(sending.sent as u64)
 }
 
 /// `socket:receiveany(max)`: at least one byte. A signal ends the wait with the error
@@ -105,7 +127,7 @@ fn receiveany(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
     let socket = &mut *socket;
     let read_timeout = socket.timeouts.read;
     let deadline = socket
-        .interrupted
+        .interrupted_receive
         .take()
         .unwrap_or_else(|| deadline(read_timeout));
     socket.buf.resize(max as usize, 0);
@@ -114,8 +136,8 @@ fn receiveany(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
         Ok(0) => Err(closed()),
         Ok(len) => Ok(lua.create_string(&socket.buf[..len])?),
         Err(Errno::INTR) => {
-            socket.interrupted = Some(deadline);
-            Err(Failure::new("interrupted", "interrupted"))
+            socket.interrupted_receive = Some(deadline);
+            Err(interrupted())
         }
         Err(errno) => Err(lost(errno)),
     }
@@ -138,6 +160,10 @@ impl Socket {
     fn stream(&self) -> Result<&Stream, Failure> {
         self.stream.as_ref().ok_or_else(closed)
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::new("interrupted", "interrupted")
 }
 
 fn closed() -> Failure {

@@ -41,16 +41,17 @@ impl Stream {
         connect(AddressFamily::INET, &address, deadline)
     }
 
-    pub(crate) fn send_all(&self, mut data: &[u8], deadline: Option<Instant>) -> Result<(), Errno> {
-        while !data.is_empty() {
+    /// Waits until at least one byte is sent.
+    ///
+    /// # Errors
+    /// `Errno::INTR` if a signal came; nothing was sent.
+    pub(crate) fn send(&self, data: &[u8], deadline: Option<Instant>) -> Result<usize, Errno> {
+        loop {
             match rustix::net::send(&self.0, data, SendFlags::NOSIGNAL) {
-                Ok(sent) => data = &data[sent..],
-                Err(Errno::AGAIN) => wait_uninterrupted(&self.0, PollFlags::OUT, deadline)?,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
+                Err(Errno::AGAIN) => wait(&self.0, PollFlags::OUT, deadline)?,
+                other => return other,
             }
         }
-        Ok(())
     }
 
     /// Waits for at least one byte; 0 is end of file.
@@ -89,25 +90,16 @@ fn connect(
     let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     match rustix::net::connect(&fd, address) {
         Err(Errno::INPROGRESS | Errno::INTR) => {
-            wait_uninterrupted(&fd, PollFlags::OUT, deadline)?;
+            while let Err(errno) = wait(&fd, PollFlags::OUT, deadline) {
+                if errno != Errno::INTR {
+                    return Err(errno);
+                }
+            }
             sockopt::socket_error(&fd)??;
         }
         other => other?,
     }
     Ok(Stream(fd))
-}
-
-fn wait_uninterrupted(
-    fd: &OwnedFd,
-    events: PollFlags,
-    deadline: Option<Instant>,
-) -> Result<(), Errno> {
-    loop {
-        match wait(fd, events, deadline) {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
 }
 
 /// Waits until `fd` is ready.

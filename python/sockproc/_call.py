@@ -51,15 +51,8 @@ def command_line(cmd: Command) -> bytes:
     return exec_line([os.fsencode(word) for word in words])
 
 
-def connect(
-    server: str, cmd: Command, stdin: Source, max_output: int | None
-) -> Connection:
-    """The connection of one run; nothing is sent yet.
-
-    Raises:
-        TypeError, ValueError: ``max_output`` is no number of bytes.
-    """
-    limit = None if max_output is None else _output_limit(max_output)
+def connect(server: str, cmd: Command, stdin: Source, limit: int | None) -> Connection:
+    """The connection of one run, with a limit on its output; nothing is sent yet."""
     return Connection(server, command_line(cmd), stdin.data, stdin.length, limit)
 
 
@@ -69,16 +62,29 @@ def check_timeout(timeout: float | None) -> None:
     Raises:
         TypeError, ValueError: it is none.
     """
+    if timeout is None:
+        return
+    refusal: type[Exception] = ValueError
     try:
-        if timeout is None or timeout < 0 or timeout >= 0:
+        is_number = timeout < 0 or timeout >= 0
+        float(timeout)
+        if is_number:
             return
-        refusal: type[Exception] = ValueError
     except TypeError:
         refusal = TypeError
+    except OverflowError:
+        pass
     raise refusal(f"timeout must be a number of seconds, not {timeout!r}")
 
 
-def _output_limit(max_output: SupportsIndex) -> int:
+def output_limit(max_output: SupportsIndex | None) -> int | None:
+    """The limit on a run's output, in bytes.
+
+    Raises:
+        TypeError, ValueError: ``max_output`` is no number of bytes.
+    """
+    if max_output is None:
+        return None
     message = f"max_output must be a number of bytes, not {max_output!r}"
     try:
         limit = index(max_output)

@@ -7,7 +7,7 @@ from functools import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import Protocol, TypeVar
 
     from ._native import Connection
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
             """Waits until the run is over; False if it is not after ``timeout`` seconds."""
             ...
 
-        async def within(self, timeout: float | None, result: Awaitable[T]) -> T | None:
-            """What ``result`` gives, or None if that takes more than ``timeout`` seconds."""
+        async def within(
+            self,
+            timeout: float | None,
+            function: Callable[..., Awaitable[T]],
+            *args: object,
+        ) -> T | None:
+            """What ``function`` gives, or None if that takes more than ``timeout`` seconds."""
             ...
 
         async def pace(self, pauses: Iterable[float], shield: bool = False) -> None:
@@ -35,20 +40,20 @@ def driver() -> Driver:
     # Another thread may be in the middle of importing it.
     lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
     if lowlevel and lowlevel.in_trio_task():
-        return _on_trio()
-    return _on_asyncio()
+        return _trio_driver()
+    return _asyncio_driver()
 
 
 # An import statement takes longer than the rest of `driver`, even when there is nothing to import.
 @cache
-def _on_trio() -> Driver:
+def _trio_driver() -> Driver:
     from . import _on_trio
 
     return _on_trio
 
 
 @cache
-def _on_asyncio() -> Driver:
+def _asyncio_driver() -> Driver:
     from . import _on_asyncio
 
     return _on_asyncio

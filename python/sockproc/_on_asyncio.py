@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import get_running_loop, sleep
+from asyncio import InvalidStateError, get_running_loop, sleep
 from asyncio import timeout as timeout_scope
 from collections import deque
 from contextvars import Context
@@ -15,7 +15,7 @@ from ._poller import STEPS_A_TURN, Poller
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -31,20 +31,29 @@ async def drive(connection: Connection, timeout: float | None) -> bool:
         if timeout is not None:
             timer = loop.call_later(timeout, run.finish, False)
         runs.begin(run)
-        return await run.done
+        over = await run.done
     finally:
         if run.wanted:
             runs.watch(run, 0)
         if timer is not None:
             timer.cancel()
+    if run.error is not None:
+        try:
+            raise run.error
+        finally:
+            # It would hold its own traceback.
+            del run
+    return over
 
 
-async def within(timeout: float | None, result: Awaitable[T]) -> T | None:
-    """What ``result`` gives, or None if that takes more than ``timeout`` seconds."""
+async def within(
+    timeout: float | None, function: Callable[..., Awaitable[T]], *args: object
+) -> T | None:
+    """What ``function`` gives, or None if that takes more than ``timeout`` seconds."""
     scope = timeout_scope(timeout)
     try:
         async with scope:
-            return await result
+            return await function(*args)
     except TimeoutError:
         if not scope.expired():
             raise
@@ -52,7 +61,7 @@ async def within(timeout: float | None, result: Awaitable[T]) -> T | None:
 
 
 async def pace(pauses: Iterable[float], shield: bool = False) -> None:
-    """Makes pauses of so many seconds. asyncio cancels once, so there is nothing to shield."""
+    """Makes pauses of so many seconds. asyncio has no shield: cancelled again, they are cut short."""
     for pause in pauses:
         await sleep(pause)
 
@@ -83,13 +92,16 @@ class _Runs(Poller):
     def next(self) -> None:
         """Begins what waits, in a turn that has begun nothing yet."""
         self.begun = 0
-        while self.waiting and self.begun < STEPS_A_TURN:
-            run = self.waiting.popleft()
-            if not run.done.done():
-                self.begun += 1
-                run.step(0)
-        if self.waiting:
-            self.loop.call_soon(self.next)
+        try:
+            while self.waiting and self.begun < STEPS_A_TURN:
+                run = self.waiting.popleft()
+                if not run.done.done():
+                    self.begun += 1
+                    run.step(0)
+        finally:
+            # Even if Ctrl-C came in between.
+            if self.waiting:
+                self.loop.call_soon(self.next)
 
 
 class _Reader:
@@ -110,12 +122,14 @@ class _Reader:
 class _Run:
     """One run, from step to step."""
 
-    __slots__ = ("connection", "done", "fd", "runs", "wanted")
+    __slots__ = ("connection", "done", "error", "fd", "runs", "wanted")
 
     def __init__(self, connection: Connection, runs: _Runs) -> None:
         self.connection = connection
         self.runs = runs
         self.done: Future[bool] = runs.loop.create_future()
+        # Not the future's, which refuses some and complains of others.
+        self.error: BaseException | None = None
         self.fd = connection.fileno()
         self.wanted = 0
 
@@ -125,21 +139,22 @@ class _Run:
             return
         try:
             wanted = self.connection.on_ready(ready)
-            ended = wanted == DONE
             if wanted == RETRY:
                 delay = self.connection.retry_delay
                 self.runs.loop.call_later(delay, self.step, 0)
-                wanted = 0
-            self.runs.watch(self, wanted)
+            self.runs.watch(self, wanted & ~RETRY)
         except BaseException as error:
-            self.done.set_exception(error)
-            return
-        if ended:
-            self.done.set_result(True)
+            self.error = error
+            wanted = DONE
+        if wanted == DONE:
+            self.finish(True)
 
     def finish(self, result: bool) -> None:
-        if not self.done.done():
+        try:
             self.done.set_result(result)
+        except InvalidStateError:
+            # It was over, or cancelled: by Ctrl-C perhaps, between any two instructions.
+            pass
 
 
 # By the id of the loop, which they keep alive; they live as long as the loop keeps its reader.

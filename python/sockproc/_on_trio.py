@@ -8,12 +8,12 @@ import outcome
 import trio
 from trio.lowlevel import Abort, RunVar, current_task, reschedule
 
-from ._native import DONE, RETRY, Connection
+from ._native import DONE, READABLE, RETRY, WRITABLE, Connection
 from ._poller import Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -23,15 +23,17 @@ async def drive(connection: Connection, timeout: float | None) -> bool:
     """Waits until the run is over; False if it is not after ``timeout`` seconds."""
     # A call that is cancelled before it begins sends nothing.
     await trio.lowlevel.checkpoint_if_cancelled()
-    return await within(timeout, _Run(connection, _poller()).wait()) or False
+    return await within(timeout, _Run(connection, _poller()).wait) or False
 
 
-async def within(timeout: float | None, result: Awaitable[T]) -> T | None:
-    """What ``result`` gives, or None if that takes more than ``timeout`` seconds."""
+async def within(
+    timeout: float | None, function: Callable[..., Awaitable[T]], *args: object
+) -> T | None:
+    """What ``function`` gives, or None if that takes more than ``timeout`` seconds."""
     if timeout is None:
-        return await result
+        return await function(*args)
     with trio.move_on_after(max(timeout, 0)):
-        return await result
+        return await function(*args)
     return None
 
 
@@ -62,6 +64,8 @@ class _Run:
                 if wanted == RETRY:
                     await trio.sleep(self.connection.retry_delay)
                     wanted = self.act(0)
+                elif self.poller.closed:
+                    wanted = self.act(await _ready(self.connection, wanted))
                 else:
                     wanted = await self.woken()
         finally:
@@ -72,7 +76,7 @@ class _Run:
     def act(self, ready: int) -> int:
         """Does what can be done now; gives what to wait for."""
         wanted = self.connection.on_ready(ready)
-        self.poller.watch(self, 0 if wanted == RETRY else wanted)
+        self.poller.watch(self, wanted & ~RETRY)
         return wanted
 
     async def woken(self) -> int:
@@ -91,7 +95,11 @@ class _Run:
         if self.task is None:
             return
         result = outcome.capture(self.act, ready)
-        if isinstance(result, outcome.Error) or result.value in (DONE, RETRY):
+        if (
+            isinstance(result, outcome.Error)
+            or result.value in (DONE, RETRY)
+            or self.poller.closed
+        ):
             task, self.task = self.task, None
             reschedule(task, result)
 
@@ -100,21 +108,47 @@ _pollers: RunVar[Poller | None] = RunVar("sockproc", None)
 
 
 def _poller() -> Poller:
-    """That of the `trio.run` in which the caller runs."""
+    """That of the `trio.run` in which the caller runs; a closed one where that is about to end."""
     poller = _pollers.get()
     if poller is None or poller.pid != getpid():
         poller = Poller()
-        trio.lowlevel.spawn_system_task(_poll, poller)
-        _pollers.set(poller)
+        try:
+            trio.lowlevel.spawn_system_task(_poll, poller)
+            _pollers.set(poller)
+        except RuntimeError:
+            poller.close()
     return poller
 
 
 async def _poll(poller: Poller) -> None:
-    """Steps runs until the last task but the system's has ended."""
+    """Steps runs until all tasks but the system's have ended; what those still run goes on alone."""
     try:
         while True:
             await trio.lowlevel.wait_readable(poller.fileno())
             poller.turn()
     finally:
         _pollers.set(None)
-        poller.close()
+        for run in poller.close():
+            run.step(run.wanted)
+
+
+async def _ready(connection: Connection, wanted: int) -> int:
+    """Waits for one run's own socket."""
+    if wanted == READABLE:
+        await trio.lowlevel.wait_readable(connection)
+        return READABLE
+    ready = 0
+
+    async def readable() -> None:
+        nonlocal ready
+        await trio.lowlevel.wait_readable(connection)
+        ready |= READABLE
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        if wanted & READABLE:
+            nursery.start_soon(readable)
+        await trio.lowlevel.wait_writable(connection)
+        ready |= WRITABLE
+        nursery.cancel_scope.cancel()
+    return ready

@@ -60,13 +60,22 @@ class Poller:
         """The descriptor that is readable while a watched socket is ready."""
         return self._epoll.fileno()
 
-    def close(self) -> None:
-        """Watches nothing any more."""
+    @property
+    def closed(self) -> bool:
+        """Whether it watches nothing any more."""
+        return self._epoll.closed
+
+    def close(self) -> list[Run]:
+        """Watches nothing any more; gives the runs that it has watched."""
         self._epoll.close()
+        return list(self._runs.values())
 
     def watch(self, run: Run, wanted: int) -> None:
         """Watches the run's socket for exactly these readinesses; 0 is none."""
-        if wanted == run.wanted or self.pid != getpid() or self._epoll.closed:
+        if wanted == run.wanted:
+            return
+        # Closed: the loop has ended before this run. Another process: the run is not ours.
+        if self._epoll.closed or self.pid != getpid():
             return
         if not wanted:
             del self._runs[run.fd]

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ._call import address_text, check_timeout, connect, expired, finish
-from ._completed import Completed
+from ._call import (
+    address_text,
+    check_timeout,
+    connect,
+    expired,
+    finish,
+    output_limit,
+)
 from ._drive import driver
 from ._native import check_address
 from ._stdin import gathered, source
@@ -82,8 +88,8 @@ async def run(
     """Runs a command on a server; others run on the event loop until it has ended.
 
     Arguments, result and exceptions are those of :func:`sockproc.run`. ``stdin`` may be an
-    asynchronous iterable too, which the timeout covers, but no pipe, socket or terminal,
-    which would block the loop.
+    asynchronous iterable too, which the timeout covers. Of files it takes regular ones: to
+    read a pipe, a socket or a terminal would block the loop.
 
     Cancelling the task gives the run up at once, as a timeout does: what becomes of the
     command is up to the server, see its ``classic_on_disconnect``.
@@ -164,18 +170,19 @@ async def _run(
     max_output: int | None,
 ) -> Completed[Any]:
     check_timeout(timeout)
+    limit = output_limit(max_output)
     on_loop = driver()
     left = timeout
     if hasattr(stdin, "__aiter__"):
         began = monotonic()
-        data = await on_loop.within(timeout, gathered(stdin, text))
+        data = await on_loop.within(timeout, gathered, stdin, text)
         if data is None:
             raise expired(None, cmd, timeout)
         if timeout is not None:
             left = timeout - (monotonic() - began)
     else:
         data = source(stdin, text, may_block=False)
-    connection = connect(server, cmd, data, max_output)
+    connection = connect(server, cmd, data, limit)
     try:
         if not await on_loop.drive(connection, left):
             raise expired(connection, cmd, timeout)

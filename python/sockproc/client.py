@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from ._call import address_text, check_timeout, connect, expired, finish
+from ._call import (
+    address_text,
+    check_timeout,
+    connect,
+    expired,
+    finish,
+    output_limit,
+)
 from ._native import check_address
 from ._stdin import source
 from ._text import text_mode
@@ -12,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any, Unpack, overload
 
     from ._completed import Completed
-    from ._stdin import Source
     from ._text import TextMode
     from ._types import (
         Address,
@@ -108,9 +114,8 @@ def run(
     3
     """
     mode = text_mode(text, encoding, errors)
-    return _run(
-        address_text(server), cmd, source(stdin, mode), timeout, check, mode, max_output
-    )
+    address = address_text(server)
+    return _run(address, cmd, stdin, timeout, check, mode, max_output)
 
 
 class Client:
@@ -166,22 +171,21 @@ class Client:
     ) -> Completed[Any]:
         """Runs a command as :func:`run` does, on this client's server."""
         mode = text_mode(text, encoding, errors)
-        return _run(
-            self.address, cmd, source(stdin, mode), timeout, check, mode, max_output
-        )
+        return _run(self.address, cmd, stdin, timeout, check, mode, max_output)
 
 
 def _run(
     server: str,
     cmd: Command,
-    stdin: Source,
+    stdin: Stdin,
     timeout: float | None,
     check: bool,
     text: TextMode | None,
     max_output: int | None,
 ) -> Completed[Any]:
     check_timeout(timeout)
-    connection = connect(server, cmd, stdin, max_output)
+    limit = output_limit(max_output)
+    connection = connect(server, cmd, source(stdin, text), limit)
     try:
         if not connection.wait(timeout):
             raise expired(connection, cmd, timeout)

@@ -445,20 +445,37 @@ def test_a_loop_without_a_descriptor_for_its_runs_cannot_connect(
     on_loop(main)
 
 
-def test_a_run_after_the_end_of_trio_s_tasks_is_an_error_and_runs_nothing(
-    tmp_path: Path,
-) -> None:
-    errors: list[BaseException] = []
+def test_a_run_in_a_system_task_of_trio_outlives_the_main_task() -> None:
+    results: list[Any] = []
+
+    async def one(stdin: bytes) -> None:
+        with trio.CancelScope(shield=True):
+            done = await aio.run("sleep 0.3; wc -c", stdin)
+            results.append(int(done.stdout))
+
+    async def two(stdin: bytes) -> None:
+        await one(stdin)
+        await one(stdin)
+
+    async def main() -> None:
+        await aio.run("true")
+        for stdin in [b"", b"x" * 4_000_000]:
+            trio.lowlevel.spawn_system_task(two, stdin)
+        await trio.sleep(0.1)
+
+    trio.run(main)
+    assert sorted(results) == [0, 0, 4_000_000, 4_000_000]
+
+
+def test_a_run_after_the_end_of_all_trio_s_tasks_is_a_run(tmp_path: Path) -> None:
+    results: list[Any] = []
 
     async def late() -> AsyncIterator[None]:
         try:
             yield
         finally:
             with trio.CancelScope(shield=True):
-                try:
-                    await aio.run(f"touch {tmp_path}/ran")
-                except RuntimeError as error:
-                    errors.append(error)
+                results.append(await aio.run("wc -c", b"x" * 4_000_000))
 
     kept = late()
 
@@ -467,6 +484,75 @@ def test_a_run_after_the_end_of_trio_s_tasks_is_an_error_and_runs_nothing(
         await anext(kept)
 
     trio.run(main)
-    assert len(errors) == 1
-    assert sockproc.run("true").ok
-    assert not (tmp_path / "ran").exists()
+    assert [done.stdout.strip() for done in results] == [b"4000000"]
+
+
+class Broken(io.FileIO):
+    """A file whose descriptor is asked for once too often."""
+
+    broken = False
+
+    def fileno(self) -> int:
+        if self.broken:
+            raise StopIteration
+        return super().fileno()
+
+
+def test_one_run_that_cannot_begin_stops_no_other(
+    on_loop: OnLoop, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 4_000_000)
+    results: list[Any] = []
+
+    async def one(stdin: Any) -> None:
+        try:
+            results.append(await aio.run("wc -c", stdin))
+        except (StopIteration, RuntimeError):
+            results.append(None)
+
+    async def main() -> None:
+        with Broken(str(path)) as file:
+            async with anyio.create_task_group() as group:
+                for number in range(60):
+                    group.start_soon(one, file if number == 30 else b"")
+                await anyio.sleep(0)
+                file.broken = True
+        assert (await aio.run("true")).ok
+
+    on_loop(main)
+    assert len(results) == 60
+    assert results.count(None) <= 1
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_signal_that_cancels_in_the_middle_of_a_step_is_no_error(loop: str) -> None:
+    printed = python(
+        """
+import asyncio, logging, os, signal, sys, uvloop
+from sockproc import _on_asyncio, aio
+
+class Connection:
+    # Cancels the run's task when it is over, as a handler of signals would.
+    def __init__(self, real, task): self.real, self.task = real, task
+    def __getattr__(self, name): return getattr(self.real, name)
+    def on_ready(self, ready):
+        wanted = self.real.on_ready(ready)
+        if wanted == _on_asyncio.DONE: self.task.cancel()
+        return wanted
+
+drive = _on_asyncio.drive
+def cancelling(connection, timeout):
+    return drive(Connection(connection, asyncio.current_task()), timeout)
+_on_asyncio.drive = cancelling
+logging.basicConfig(stream=sys.stdout)
+
+async def main():
+    try: await aio.run("true")
+    except asyncio.CancelledError: print("cancelled")
+
+{"asyncio": asyncio, "uvloop": uvloop}[sys.argv[1]].run(main())
+""",
+        loop,
+    )
+    assert printed == "cancelled\n"

@@ -147,6 +147,8 @@ def test_a_timeout_that_is_no_number_runs_nothing(any_run: Any) -> None:
         any_run("true", timeout=float("nan"))
     with pytest.raises(TypeError, match="timeout must be a number of seconds, not '5'"):
         any_run("true", timeout="5")
+    with pytest.raises(ValueError, match="not 1000"):
+        any_run("true", timeout=10**400)
 
 
 def test_an_output_limit_that_is_no_number_runs_nothing(any_run: Any) -> None:

@@ -80,6 +80,9 @@ fn connect(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
         None => Stream::connect_tcp(&String::from_utf8_lossy(&name), args.integer()?, deadline),
     };
     socket.stream = Some(stream.map_err(|errno| Failure::system("connect", errno))?);
+    // What was interrupted was of the connection before.
+    socket.interrupted_send = None;
+    socket.interrupted_receive = None;
     Ok(true)
 }
 

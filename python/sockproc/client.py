@@ -103,7 +103,9 @@ def run(
         NoServer, BadAddress, BadRequest, CannotConnect: nothing was run.
         ConnectionLost, ProtocolError, StatusUnknown: it may have been.
         UnicodeError: ``stdin`` or the output does not fit the encoding.
-        TypeError: ``stdin`` is of a kind that this mode does not take.
+        TypeError: ``stdin`` is of a kind that this mode does not take, or ``timeout`` or
+            ``max_output`` is no number.
+        ValueError: ``timeout`` is NaN or too large for any clock, ``max_output`` is negative.
         OSError: ``stdin`` is a file that cannot be read, or whose position is unknown.
 
     >>> run("tr a-z A-Z", b"hello").stdout

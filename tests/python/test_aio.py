@@ -24,7 +24,7 @@ import trio
 import sockproc
 from conftest import OnLoop
 from sockproc import CannotConnect, TimeoutExpired, aio
-from support import is_alive, python, read_pid, wait_until
+from support import DEADLINE, is_alive, python, read_pid, wait_until
 
 
 async def letters() -> AsyncIterator[bytes]:
@@ -217,20 +217,15 @@ def test_a_timeout_covers_an_asynchronous_stdin(on_loop: OnLoop) -> None:
         finally:
             closed = True
 
-    async def slow() -> AsyncIterator[bytes]:
-        await anyio.sleep(0.2)
-        yield b"a"
-
     async def main() -> None:
         with pytest.raises(TimeoutExpired) as expired:
             await aio.run("cat", stalled(), timeout=0.1)
         assert closed
         assert not expired.value.may_have_run
         assert (expired.value.timeout, expired.value.stdout) == (0.1, None)
-        with pytest.raises(TimeoutExpired) as expired:
-            await aio.run("cat; sleep 60", slow(), timeout=0.5)
-        assert expired.value.may_have_run
-        assert (await aio.run("cat", slow(), timeout=60)).stdout == b"a"
+        with pytest.raises(TimeoutExpired):
+            await aio.run("cat; sleep 60", letters(), timeout=0.5)
+        assert (await aio.run("cat", letters(), timeout=60)).stdout == b"abc"
 
     on_loop(main)
 
@@ -370,9 +365,24 @@ def test_a_loop_that_is_closed_while_runs_wait_for_their_turn_is_forgotten() -> 
     assert closed() is None
 
 
-def test_a_forked_copy_of_a_run_takes_nothing_from_it(on_loop: OnLoop) -> None:
+def held(directory: Path) -> str:
+    """The beginning of a command that says there that it has started, and waits for `go`."""
+    return (
+        f"echo >{directory}/started; until test -e {directory}/go; do sleep 0.01; done;"
+    )
+
+
+async def started(directory: Path) -> None:
+    with anyio.fail_after(DEADLINE):
+        while not (directory / "started").exists():
+            await anyio.sleep(0.005)
+
+
+def test_a_forked_copy_of_a_run_takes_nothing_from_it(
+    on_loop: OnLoop, tmp_path: Path
+) -> None:
     async def main() -> None:
-        run = aio.run("sleep 0.3; echo hi")
+        run = aio.run(f"{held(tmp_path)} echo hi")
         done: list[Any] = []
 
         async def one() -> None:
@@ -380,13 +390,14 @@ def test_a_forked_copy_of_a_run_takes_nothing_from_it(on_loop: OnLoop) -> None:
 
         async with anyio.create_task_group() as group:
             group.start_soon(one)
-            await anyio.sleep(0.1)
+            await started(tmp_path)
             pid = os.fork()
             if pid == 0:
                 # As when the interpreter ends.
                 run.close()
                 os._exit(0)
             assert os.waitpid(pid, 0)[1] == 0
+            (tmp_path / "go").touch()
         assert done[0].stdout == b"hi\n"
 
     on_loop(main)
@@ -445,23 +456,29 @@ def test_a_loop_without_a_descriptor_for_its_runs_cannot_connect(
     on_loop(main)
 
 
-def test_a_run_in_a_system_task_of_trio_outlives_the_main_task() -> None:
+def test_a_run_in_a_system_task_of_trio_outlives_the_main_task(tmp_path: Path) -> None:
     results: list[Any] = []
-
-    async def one(stdin: bytes) -> None:
-        with trio.CancelScope(shield=True):
-            done = await aio.run("sleep 0.3; wc -c", stdin)
-            results.append(int(done.stdout))
+    main_is_over = False
 
     async def two(stdin: bytes) -> None:
-        await one(stdin)
-        await one(stdin)
+        with trio.CancelScope(shield=True):
+            for _ in range(2):
+                done = await aio.run(f"{held(tmp_path)} wc -c", stdin)
+                results.append(int(done.stdout))
+
+    async def release() -> None:
+        with trio.CancelScope(shield=True):
+            while not main_is_over:
+                await trio.sleep(0.005)
+        (tmp_path / "go").touch()
 
     async def main() -> None:
-        await aio.run("true")
+        nonlocal main_is_over
         for stdin in [b"", b"x" * 4_000_000]:
             trio.lowlevel.spawn_system_task(two, stdin)
-        await trio.sleep(0.1)
+        trio.lowlevel.spawn_system_task(release)
+        await started(tmp_path)
+        main_is_over = True
 
     trio.run(main)
     assert sorted(results) == [0, 0, 4_000_000, 4_000_000]

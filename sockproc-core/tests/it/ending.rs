@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
-    DEADLINE, Reply, TestServer, Transport, on_both_transports, poll_until, request,
+    DEADLINE, Reply, TestServer, Transport, on_both_transports, poll_until, request, settled,
 };
 
 on_both_transports!(
@@ -67,7 +67,8 @@ fn nothing_that_is_queued_starts_once_commands_are_being_killed(on: Transport) {
             // On a busy machine it may have been so late that it had to give way.
             let _ = client.try_send(&command);
         }
-        let started = settled_lines(&server, "started");
+        server.wait_for("started");
+        let started = settled(100, || server.read("started").lines().count());
         clients.retain(|client| client.is_silent_for(Duration::ZERO));
         assert!((1..clients.len()).contains(&started), "{started}");
         server.signal(Signal::TERM);
@@ -131,20 +132,4 @@ fn a_signal_at_the_first_moment_of_the_socket_removes_it() {
 fn told_to_end(server: &TestServer) {
     server.signal(Signal::TERM);
     poll_until(|| server.address.connect().is_err());
-}
-
-/// The number of lines in a file once there are some and it grows no more.
-#[track_caller]
-fn settled_lines(server: &TestServer, name: &str) -> usize {
-    let mut same = (0, 0);
-    poll_until(|| {
-        let lines = server.read(name).lines().count();
-        same = if lines == same.0 {
-            (lines, same.1 + 1)
-        } else {
-            (lines, 0)
-        };
-        lines > 0 && same.1 == 100
-    });
-    same.0
 }

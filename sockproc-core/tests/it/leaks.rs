@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{
     Reply, TestServer, Transport, descendants, memory_kib, on_both_transports, poll_until, request,
+    settled,
 };
 
 on_both_transports!(many_runs_leave_descriptors_memory_and_processes_as_they_were);
@@ -74,21 +75,13 @@ struct Figures {
 
 /// The server's figures once they no longer change.
 fn at_rest(server: &TestServer) -> Figures {
-    let mut same = (0, 0);
-    poll_until(|| {
-        let fds = server.fd_count();
-        same = if fds == same.0 {
-            (fds, same.1 + 1)
-        } else {
-            (fds, 0)
-        };
-        same.1 == 20 && descendants(server.pid()).is_empty()
-    });
+    poll_until(|| descendants(server.pid()).is_empty());
+    let fds = settled(20, || server.fd_count());
     let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid()))
         .unwrap()
         .count() as u64;
     Figures {
-        fds: same.0,
+        fds,
         threads,
         memory: memory_kib(server.pid(), "VmRSS"),
     }

@@ -39,6 +39,19 @@ pub(crate) fn poll_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// What `value` gives once it has been the same for so many looks.
+#[track_caller]
+pub(crate) fn settled<T: PartialEq>(looks: usize, mut value: impl FnMut() -> T) -> T {
+    let (mut last, mut same) = (value(), 0);
+    poll_until(|| {
+        let now = value();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        same == looks
+    });
+    last
+}
+
 /// Makes each function a test on a unix socket and one on TCP.
 macro_rules! on_both_transports {
     ($($fact:ident),* $(,)?) => {

@@ -11,7 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::address::reserve_port;
-use super::{Address, Connection, Reply, Transport, binary, descendants, fd_count, poll_until};
+use super::{
+    Address, Connection, Reply, Transport, binary, descendants, fd_count, poll_until, settled,
+};
 
 /// How a server is to be started.
 pub(crate) struct Setup {
@@ -204,17 +206,7 @@ impl TestServer {
     /// How many descriptors the server holds when nothing is going on.
     pub(crate) fn settled_fd_count(&self) -> usize {
         self.run("true");
-        let mut same = (0, 0);
-        poll_until(|| {
-            let count = self.fd_count();
-            same = if count == same.0 {
-                (count, same.1 + 1)
-            } else {
-                (count, 0)
-            };
-            same.1 == 10
-        });
-        same.0
+        settled(10, || self.fd_count())
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

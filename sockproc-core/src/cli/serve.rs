@@ -40,6 +40,9 @@ pub(super) struct Arguments {
     /// What becomes of a command whose client has gone: finish or kill
     #[arg(long, value_name = "WHAT", default_value = "finish", value_parser = on_disconnect)]
     classic_on_disconnect: OnDisconnect,
+    /// Milliseconds from SIGTERM to SIGKILL, when the server ends a command
+    #[arg(long, value_name = "MS", default_value_t = 2000)]
+    grace: u64,
     /// Where to keep output past 1 MiB a stream until its command has ended
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     spill_dir: PathBuf,
@@ -71,11 +74,11 @@ pub(super) fn main(arguments: Arguments) -> i32 {
     let config = Config {
         classic_linger: arguments.classic_linger.map(Duration::from_millis),
         classic_on_disconnect: arguments.classic_on_disconnect,
+        kill_grace: Duration::from_millis(arguments.grace),
         max_spill: arguments.max_spill,
         max_spill_total: arguments.max_spill_total,
         drain_timeout: Some(Duration::from_secs(arguments.drain_timeout)),
         spill_dir: arguments.spill_dir,
-        ..Config::default()
     };
     if let Err(error) = config.check() {
         return fail(&error, 1);

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::task::Poll;
 use std::time::Duration;
 
-use rustix::process::getpid;
+use rustix::process::{getpid, set_child_subreaper};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -43,6 +43,7 @@ pub(super) fn serve(
 ) -> Result<i32, Failure> {
     // Shown by ps, and what start-stop-daemon --name looks for, also when an interpreter runs us.
     let _ = rustix::thread::set_name(c"sockproc");
+    adopt_orphans();
     check_open_files()?;
     let runtime = runtime(Builder::new_multi_thread())?;
     // The C daemon's commands outlive any number of signals to it.
@@ -81,6 +82,7 @@ pub(super) fn serve_one(
     socket: OwnedFd,
     config: Config,
 ) -> io::Result<impl FnOnce() -> Option<i32> + Send> {
+    adopt_orphans();
     check_open_files()?;
     let runtime = runtime(Builder::new_current_thread())?;
     let (mut signals, server) = runtime
@@ -95,6 +97,13 @@ pub(super) fn serve_one(
         }
         ended_by
     })
+}
+
+/// Has the kernel give us what commands leave behind, so that it can be ended with its run (prctl(2)).
+/// Only for a process that is a server and nothing else.
+fn adopt_orphans() {
+    // Fails on no Linux that has pidfds. Without it orphans are out of reach, and that is all.
+    let _ = set_child_subreaper(Some(getpid()));
 }
 
 /// A runtime with one blocking thread from the start: while there is one, work only waits when the

@@ -2,41 +2,49 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::{Group, Orphans};
+use super::Group;
+use super::end::Ender;
+use super::process_table::ChildEnd;
+use super::tree::Tree;
 use crate::proto::WaitStatus;
 use crate::reactor::watch;
 
 /// A process leader. Until [`reap`](Self::reap) its number, and so its group's, is nobody else's.
 ///
-/// Dropped without being reaped, it is killed with its group.
+/// Dropped without being reaped, it is ended with its tree, and reaped, in the background.
 pub(crate) struct Leader {
     pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
     claim: Claim,
 }
 
-/// The right to wait for a leader; dropped without having been used, it kills the leader's group.
+/// The right to wait for a leader; dropped without having been used, it has the tree ended.
 struct Claim {
     pid: Pid,
-    orphans: Arc<Orphans>,
+    pipes: [ChildEnd; 3],
+    ender: Ender,
     used: bool,
 }
 
 impl Leader {
-    /// Watches the child `pid`, which `orphans` knows as a leader.
-    pub(super) fn new(pid: Pid, pidfd: OwnedFd, orphans: Arc<Orphans>) -> io::Result<Self> {
+    /// Watches the child `pid`, which holds `pipes` and is in the registry of `ender`.
+    pub(super) fn new(
+        pid: Pid,
+        pidfd: OwnedFd,
+        pipes: [ChildEnd; 3],
+        ender: Ender,
+    ) -> io::Result<Self> {
         let claim = Claim {
             pid,
-            orphans,
+            pipes,
+            ender,
             used: false,
         };
         Ok(Self {
@@ -54,16 +62,22 @@ impl Leader {
         }
     }
 
-    /// Ends the group: SIGTERM, `grace` for the leader to exit, SIGKILL for all that is left of it.
-    /// Gives whether the leader has exited; if not, the kernel or another user holds it.
+    /// Ends the tree: SIGTERM, `grace` for all of it to exit, SIGKILL for what is left. Returns whether
+    /// the leader has exited; if not, the kernel or another user holds it.
+    ///
+    /// # Cancel safety
+    /// The tree is ended even if the future is dropped.
     pub(crate) async fn terminate(&self, grace: Duration) -> bool {
-        let group = self.group();
-        group.signal(Signal::TERM);
-        // A stopped process would sleep through SIGTERM.
-        group.signal(Signal::CONT);
-        let _ = timeout(grace, self.exited()).await;
-        group.signal(Signal::KILL);
-        timeout(UNKILLABLE_AFTER, self.exited()).await.is_ok()
+        let ended = self.claim.ender.end(self.claim.tree(), grace).await;
+        if !ended.survivors.is_empty() {
+            let pids: Vec<_> = ended
+                .survivors
+                .iter()
+                .map(|pid| pid.as_raw_nonzero())
+                .collect();
+            tracing::warn!(leader = self.pid(), ?pids, "killed, but these live on");
+        }
+        !ended.survivors.contains(&self.pid)
     }
 
     /// The wait status; waits for the exit if it has not come yet.
@@ -93,31 +107,23 @@ impl Leader {
 impl Claim {
     /// The wait status, if it is there for us; never blocks.
     fn wait(&mut self) -> io::Result<Option<WaitStatus>> {
-        let waited = self.orphans.wait_for_leader(self.pid);
+        let waited = self.ender.leaders().wait_for_leader(self.pid);
         self.used = !matches!(waited, Ok(None));
         waited
+    }
+
+    fn tree(&self) -> Tree {
+        Tree::new(self.pid, self.pipes.to_vec())
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.used {
-            return;
+        if !self.used {
+            self.ender.end_and_reap(self.tree());
         }
-        Group::of_leader(self.pid).signal(Signal::KILL);
-        let (pid, orphans) = (self.pid, self.orphans.clone());
-        // It may take its time to die, and a drop cannot wait. Without a thread it stays a zombie.
-        let wait = move || {
-            while let Ok(None) = orphans.wait_for_leader(pid) {
-                thread::sleep(TRACED_PAUSE);
-            }
-        };
-        let _ = thread::Builder::new().spawn(wait);
     }
 }
-
-/// A leader that lives on so long after SIGKILL is given up.
-const UNKILLABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// The time between two looks at a leader whose exit only its tracer has seen.
 const TRACED_PAUSE: Duration = Duration::from_millis(10);

@@ -1,17 +1,20 @@
 //! Supervision: one command from spawn to reap. Knows pids and pipes, not sockets.
 
 mod command_line;
+mod end;
 mod group;
 mod leader;
-mod orphans;
+mod leaders;
+mod process_table;
 pub(crate) mod pump;
 mod spawn;
 mod spawner;
+mod tree;
 
 pub(crate) use command_line::CommandLine;
 pub(crate) use group::Group;
 pub(crate) use leader::Leader;
-pub(crate) use orphans::Orphans;
+pub(crate) use leaders::Leaders;
 pub(crate) use spawn::{close_inherited_fds, is_default, prepare_signals};
 pub(crate) use spawner::Spawner;
 
@@ -39,13 +42,14 @@ impl Process {
     ///
     /// Runs on a thread where blocking is allowed: an exec from a hung mount stops only its own run.
     pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> io::Result<Self> {
-        let (spawner, orphans) = (spawner.clone(), spawner.orphans().clone());
+        let (spawner, ender) = (spawner.clone(), spawner.ender().clone());
         let line = CommandLine::shell(command)?;
         let started = tokio::task::spawn_blocking(move || spawner.spawn(&line))
             .await
             .map_err(io::Error::other)??;
+        let pipes = started.child_ends()?;
         Ok(Self {
-            leader: Leader::new(started.pid, started.pidfd, orphans)?,
+            leader: Leader::new(started.pid, started.pidfd, pipes, ender)?,
             stdin: watch(started.stdin, Interest::WRITABLE)?,
             stdout: watch(started.stdout, Interest::READABLE)?,
             stderr: watch(started.stderr, Interest::READABLE)?,

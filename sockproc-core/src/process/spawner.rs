@@ -4,13 +4,16 @@ use std::ffi::{CString, c_int};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Rlimit};
 
 use super::command_line::environment;
+use super::end::Ender;
+use super::process_table::ChildEnd;
 use super::spawn::{self, Plan};
-use super::{CommandLine, Orphans};
+use super::{CommandLine, Leaders};
 
 /// Signals 1–64 on Linux; the real-time ones are among them.
 const LAST_SIGNAL: c_int = 64;
@@ -19,7 +22,7 @@ const LAST_SIGNAL: c_int = 64;
 #[derive(Clone)]
 pub(crate) struct Spawner {
     inherited: Arc<Inherited>,
-    orphans: Arc<Orphans>,
+    ender: Ender,
 }
 
 struct Inherited {
@@ -39,10 +42,32 @@ pub(crate) struct Started {
     pub(crate) stderr: OwnedFd,
 }
 
+impl Started {
+    /// The command's ends of its pipes.
+    pub(super) fn child_ends(&self) -> io::Result<[ChildEnd; 3]> {
+        let end = |ours: &OwnedFd, is_for_writing| {
+            let inode = rustix::fs::fstat(ours)?.st_ino;
+            Ok::<_, io::Error>(ChildEnd {
+                inode,
+                is_for_writing,
+            })
+        };
+        Ok([
+            end(&self.stdin, false)?,
+            end(&self.stdout, true)?,
+            end(&self.stderr, true)?,
+        ])
+    }
+}
+
 impl Spawner {
     /// Reads environment and signal dispositions of this process; call it after the signal handlers
-    /// are installed. `open_files` is the limit that commands are to see, if not ours.
-    pub(crate) fn new(open_files: Option<Rlimit>) -> Self {
+    /// are installed. `open_files` is the limit that commands are to see, if not ours; runs that are
+    /// dropped have `grace` to end.
+    ///
+    /// # Errors
+    /// The kernel has no thread.
+    pub(crate) fn new(open_files: Option<Rlimit>, grace: Duration) -> io::Result<Self> {
         let inherited = Inherited {
             environment: environment(std::env::vars_os()),
             open_files,
@@ -50,15 +75,19 @@ impl Spawner {
                 .filter(|&signal| !spawn::is_default(signal))
                 .collect(),
         };
-        Self {
+        Ok(Self {
             inherited: Arc::new(inherited),
-            orphans: Arc::default(),
-        }
+            ender: Ender::start(grace)?,
+        })
     }
 
-    /// What knows our leaders from orphans.
-    pub(crate) fn orphans(&self) -> &Arc<Orphans> {
-        &self.orphans
+    /// The registry that tells leaders from orphans.
+    pub(crate) fn leaders(&self) -> &Arc<Leaders> {
+        self.ender.leaders()
+    }
+
+    pub(super) fn ender(&self) -> &Ender {
+        &self.ender
     }
 
     /// Starts `line`; blocks until it has been executed.
@@ -81,7 +110,7 @@ impl Spawner {
         for ours in [&stdin, &stdout, &stderr] {
             rustix::io::ioctl_fionbio(ours, true)?;
         }
-        let (pid, pidfd) = self.orphans.add_leader(|| plan.execute())?;
+        let (pid, pidfd) = self.leaders().add_leader(|| plan.execute())?;
         Ok(Started {
             pid,
             pidfd,

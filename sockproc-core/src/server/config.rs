@@ -18,7 +18,8 @@ pub struct Config {
     pub max_spill: u64,
     /// The most that all runs together may keep there, in bytes.
     pub max_spill_total: u64,
-    /// From SIGTERM to SIGKILL, when the server ends a command.
+    /// From SIGTERM to SIGKILL, when the server ends a command. It lasts until all of the command's
+    /// tree has exited.
     pub kill_grace: Duration,
     /// The time that running commands have once the server shuts down; `None` waits for them.
     pub drain_timeout: Option<Duration>,
@@ -30,7 +31,7 @@ pub enum OnDisconnect {
     /// It runs to its end: fire and forget.
     #[default]
     Finish,
-    /// Its process group is ended by SIGTERM, then SIGKILL.
+    /// It is ended with its whole tree: SIGTERM, then SIGKILL.
     Kill,
 }
 
@@ -44,7 +45,7 @@ impl Default for Config {
             spill_dir: PathBuf::from("/var/tmp"),
             max_spill: 4 * GIB,
             max_spill_total: 16 * GIB,
-            kill_grace: Duration::from_secs(5),
+            kill_grace: Duration::from_secs(2),
             drain_timeout: None,
         }
     }

@@ -27,13 +27,14 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::getpid;
+use rustix::process::{child_subreaper, getpid};
 use tokio::io::Interest;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::process::{Orphans, Spawner, close_inherited_fds, prepare_signals};
+use crate::process::{Leaders, Spawner, close_inherited_fds, prepare_signals};
 use crate::reactor::{ready_now, watch};
 use budget::Budget;
 use classic::Exchange;
@@ -76,7 +77,7 @@ impl Server {
         Ok(Self {
             shared: Arc::new(Shared {
                 budget: Budget::new(limit)?,
-                spawner: Spawner::new(before),
+                spawner: Spawner::new(before, config.kill_grace)?,
                 spill,
                 shutdown: Shutdown::new(),
                 next_id: AtomicU64::new(1),
@@ -125,12 +126,10 @@ impl Server {
         stop: impl Future<Output = ()>,
         stop_now: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        if getpid().is_init() {
-            tokio::spawn(reap_orphans(self.shared.spawner.orphans().clone()));
-        }
+        let _orphans = self.reap_orphans();
         // Every connection holds a sender: the receiver ends with the last of them.
         let (running, mut all_ended) = mpsc::channel::<()>(1);
-        let mut accepting = tokio::task::JoinSet::new();
+        let mut accepting = JoinSet::new();
         for listener in listeners {
             let (shared, running) = (self.shared.clone(), running.clone());
             accepting.spawn(shared.accept_all(listener, running));
@@ -175,12 +174,22 @@ impl Server {
         stop_now: impl Future<Output = ()>,
     ) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&socket, true)?;
+        let _orphans = self.reap_orphans();
         let mut served = pin!(self.shared.serve(socket, Transport::Unix));
         tokio::select! {
             served = &mut served => return served,
             () = stop_now => self.shared.shutdown.kill(),
         }
         served.await
+    }
+
+    /// Where the kernel gives orphans to this process, waits for them until the value is dropped.
+    fn reap_orphans(&self) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        if getpid().is_init() || matches!(child_subreaper(), Ok(Some(_))) {
+            tasks.spawn(reap_orphans(self.shared.spawner.leaders().clone()));
+        }
+        tasks
     }
 }
 
@@ -254,15 +263,18 @@ impl Shared {
     }
 }
 
-/// As PID 1, waits for the children that died parents leave to us.
-async fn reap_orphans(orphans: Arc<Orphans>) {
+/// Waits for the children that died parents leave to this process.
+async fn reap_orphans(leaders: Arc<Leaders>) {
+    /// Every run ends with a SIGCHLD too; one look serves all that come in this time.
+    const PAUSE: Duration = Duration::from_millis(100);
     let Ok(mut child_exited) = signal(SignalKind::child()) else {
         return;
     };
     loop {
-        let orphans = orphans.clone();
-        let _ = tokio::task::spawn_blocking(move || orphans.reap()).await;
+        let leaders = leaders.clone();
+        let _ = tokio::task::spawn_blocking(move || leaders.reap_orphans()).await;
         child_exited.recv().await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -18,3 +18,4 @@ mod run;
 mod serve;
 mod spill;
 mod support;
+mod tree;

@@ -55,6 +55,23 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
+/// The living processes that were started with this value of `SOCKPROC_TEST_MARK`, in order.
+pub(crate) fn marked(value: &str) -> Vec<u32> {
+    let entry = format!("SOCKPROC_TEST_MARK={value}");
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut pids: Vec<u32> = pids
+        .filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let mut entries = environment.split(|&byte| byte == 0);
+            entries.any(|found| found == entry.as_bytes())
+        })
+        .filter(|&pid| !matches!(state_of(pid), None | Some('Z' | 'X')))
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
 /// State and parent of `pid`. The program's name before them may hold blanks and brackets.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

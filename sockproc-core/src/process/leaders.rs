@@ -1,6 +1,7 @@
-//! Strangers' children that the kernel hands to PID 1: nobody else waits for them.
+//! The leaders of all runs, and the other children of this process: orphans.
 //!
-//! Never waits for "any" child: that would take the wait statuses of our leaders.
+//! The kernel gives orphans to PID 1 and to sub-reapers (prctl(2)), which must wait for them. No call
+//! here waits for "any" child: that would take the wait statuses of leaders.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,15 +12,20 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::proto::WaitStatus;
 
-/// The leaders that must be left alone.
-#[derive(Default)]
-pub(crate) struct Orphans {
+/// A registry of the leaders that have not been reaped.
+#[derive(Debug, Default)]
+pub(crate) struct Leaders {
     leaders: Mutex<HashSet<Pid>>,
     /// Held for reading between a child's birth and its entry in `leaders`.
     births: RwLock<()>,
 }
 
-impl Orphans {
+impl Leaders {
+    /// All of them at this moment.
+    pub(super) fn all(&self) -> HashSet<Pid> {
+        self.leaders().clone()
+    }
+
     /// Makes a child by `spawn`, without an instant in which it could be taken for an orphan.
     pub(super) fn add_leader<T>(
         &self,
@@ -43,7 +49,7 @@ impl Orphans {
     }
 
     /// Waits for every child that has exited and is no leader. May block for as long as a spawn takes.
-    pub(crate) fn reap(&self) {
+    pub(crate) fn reap_orphans(&self) {
         let _no_births = self.births.write().unwrap_or_else(PoisonError::into_inner);
         let leaders = self.leaders();
         for pid in children().filter(|pid| !leaders.contains(pid)) {

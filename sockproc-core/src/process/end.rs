@@ -1,0 +1,268 @@
+//! The end of a tree: SIGTERM, a grace period until the tree is empty, SIGKILL, and a look at
+//! whether that was true.
+//!
+//! One thread does this for all runs of a server: however many end at once, each look at /proc is
+//! one.
+
+use std::collections::HashSet;
+use std::io;
+use std::iter;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use tokio::sync::oneshot;
+
+use super::Leaders;
+use super::process_table::{Entry, ProcessTable};
+use super::tree::Tree;
+
+/// The time between the first two looks at a tree that is ending; it doubles from look to look …
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+/// … up to this.
+const LAST_LOOK: Duration = Duration::from_millis(32);
+
+/// A member that lives on for this long after SIGKILL survives: the kernel or another user holds it.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What ends trees. Its thread ends when the last clone is dropped and the last tree has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ender {
+    requests: Sender<Request>,
+    leaders: Arc<Leaders>,
+    /// The grace period of runs that are dropped.
+    grace: Duration,
+}
+
+/// A tree that is to be ended.
+#[derive(Debug)]
+struct Request {
+    tree: Tree,
+    grace: Duration,
+    /// Who waits for the end. If no one does, the leader is reaped here.
+    tell: Option<oneshot::Sender<Ended>>,
+}
+
+/// How the end of a tree turned out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Members that live on although they got SIGKILL, as far as this process can see.
+    pub(crate) survivors: Vec<Pid>,
+}
+
+/// A tree on its way to its end.
+#[derive(Debug)]
+struct Ending {
+    tree: Tree,
+    phase: Phase,
+    tell: Vec<oneshot::Sender<Ended>>,
+    reap: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Begin {
+        grace: Duration,
+    },
+    /// SIGTERM was sent.
+    Grace {
+        until: Instant,
+    },
+    /// SIGKILL was sent to everything that was found.
+    Killing {
+        until: Instant,
+    },
+}
+
+impl Ender {
+    /// Starts the thread. Runs that are dropped have `grace` to end.
+    ///
+    /// # Errors
+    /// The kernel has no thread.
+    pub(crate) fn start(grace: Duration) -> io::Result<Self> {
+        let (requests, incoming) = channel();
+        let leaders = Arc::new(Leaders::default());
+        let theirs = leaders.clone();
+        thread::Builder::new()
+            .name("sockproc-end".into())
+            .spawn(move || end_all(&incoming, &theirs))?;
+        Ok(Self {
+            requests,
+            leaders,
+            grace,
+        })
+    }
+
+    /// The registry that tells leaders from orphans.
+    pub(crate) fn leaders(&self) -> &Arc<Leaders> {
+        &self.leaders
+    }
+
+    /// Ends `tree`: SIGTERM and SIGCONT to all of it, `grace` for it to become empty, SIGKILL. Without
+    /// a grace period SIGKILL is the only signal.
+    ///
+    /// # Cancel safety
+    /// The tree is ended even if the future is dropped; the leader may be reaped by
+    /// [`end_and_reap`](Self::end_and_reap) only.
+    pub(super) async fn end(&self, tree: Tree, grace: Duration) -> Ended {
+        let (tell, told) = oneshot::channel();
+        let tell = Some(tell);
+        let _ = self.requests.send(Request { tree, grace, tell });
+        told.await.unwrap_or_default()
+    }
+
+    /// Ends `tree` and reaps its leader, in the background.
+    pub(super) fn end_and_reap(&self, tree: Tree) {
+        let (grace, tell) = (self.grace, None);
+        let _ = self.requests.send(Request { tree, grace, tell });
+    }
+}
+
+/// Takes trees in and looks at all of them until each has ended.
+fn end_all(incoming: &Receiver<Request>, leaders: &Leaders) {
+    let mut endings: Vec<Ending> = Vec::new();
+    let mut pause = FIRST_LOOK;
+    loop {
+        let received = if endings.is_empty() {
+            incoming.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            incoming.recv_timeout(pause)
+        };
+        match received {
+            Ok(first) => {
+                for request in iter::once(first).chain(incoming.try_iter()) {
+                    take_in(&mut endings, request);
+                }
+                pause = FIRST_LOOK;
+            }
+            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LAST_LOOK),
+            Err(RecvTimeoutError::Disconnected) if endings.is_empty() => return,
+            Err(RecvTimeoutError::Disconnected) => {
+                // With no sender left the call above returns at once.
+                thread::sleep(pause);
+                pause = (pause * 2).min(LAST_LOOK);
+            }
+        }
+        let (table, all) = (ProcessTable::read(), leaders.all());
+        endings.retain_mut(|ending| {
+            ending.look(&table, &all).is_continue() || !ending.is_reaped(leaders)
+        });
+    }
+}
+
+/// Adds a tree, or a second request to one that is ending already: the earlier deadline counts.
+fn take_in(endings: &mut Vec<Ending>, request: Request) {
+    let leader = request.tree.leader();
+    let known = endings
+        .iter()
+        .position(|ending| ending.tree.leader() == leader);
+    let index = known.unwrap_or_else(|| {
+        endings.push(Ending {
+            tree: request.tree,
+            phase: Phase::Begin {
+                grace: request.grace,
+            },
+            tell: Vec::new(),
+            reap: false,
+        });
+        endings.len() - 1
+    });
+    let ending = &mut endings[index];
+    ending.reap |= request.tell.is_none();
+    ending.tell.extend(request.tell);
+    match &mut ending.phase {
+        Phase::Begin { grace } => *grace = request.grace.min(*grace),
+        Phase::Grace { until } => *until = (Instant::now() + request.grace).min(*until),
+        Phase::Killing { .. } => {}
+    }
+}
+
+impl Ending {
+    /// Does what is due; breaks when the tree has ended, and tells so.
+    fn look(&mut self, table: &ProcessTable, leaders: &HashSet<Pid>) -> ControlFlow<()> {
+        let members = self.tree.living_members(table, leaders);
+        let now = Instant::now();
+        match self.phase {
+            Phase::Begin { grace } if !grace.is_zero() => {
+                self.terminate(&members);
+                let until = now + grace;
+                self.phase = Phase::Grace { until };
+                return ControlFlow::Continue(());
+            }
+            Phase::Grace { until } if now < until && !members.is_empty() => {
+                return ControlFlow::Continue(());
+            }
+            Phase::Killing { until } if now >= until || members.is_empty() => {}
+            Phase::Grace { .. } if members.is_empty() => {}
+            phase => {
+                if !matches!(phase, Phase::Killing { .. }) {
+                    let until = now + KILL_TIMEOUT;
+                    self.phase = Phase::Killing { until };
+                }
+                self.kill(members, leaders);
+                return ControlFlow::Continue(());
+            }
+        }
+        let survivors: Vec<_> = members.iter().map(|entry| entry.pid).collect();
+        for tell in self.tell.drain(..) {
+            let survivors = survivors.clone();
+            let _ = tell.send(Ended { survivors });
+        }
+        ControlFlow::Break(())
+    }
+
+    /// Whether there is nothing left to do: the leader was reaped, or someone else does it.
+    fn is_reaped(&self, leaders: &Leaders) -> bool {
+        !self.reap || !matches!(leaders.wait_for_leader(self.tree.leader()), Ok(None))
+    }
+
+    /// The group gets it in one call, so that no member can fork away from it; members elsewhere one
+    /// by one. What is born later does not get it: it may be what a member cleans up with.
+    fn terminate(&self, members: &[Entry]) {
+        // A stopped process would sleep through SIGTERM.
+        for signal in [Signal::TERM, Signal::CONT] {
+            let _ = kill_process_group(self.tree.leader(), signal);
+            for entry in members.iter().filter(|entry| !self.is_in_group(entry)) {
+                send(entry, signal);
+            }
+        }
+    }
+
+    /// Kills members, and those that they gave birth to meanwhile, until no new one is found.
+    fn kill(&mut self, mut members: Vec<Entry>, leaders: &HashSet<Pid>) {
+        /// A fork bomb is killed faster than it grows, or this thread has others to look at.
+        const ROUNDS: usize = 20;
+        let mut killed = HashSet::new();
+        for _ in 0..ROUNDS {
+            let _ = kill_process_group(self.tree.leader(), Signal::KILL);
+            let mut is_new = false;
+            for entry in &members {
+                is_new |= killed.insert((entry.pid, entry.started));
+                send(entry, Signal::KILL);
+            }
+            if !is_new {
+                return;
+            }
+            members = self.tree.living_members(&ProcessTable::read(), leaders);
+        }
+    }
+
+    fn is_in_group(&self, entry: &Entry) -> bool {
+        entry.group == self.tree.leader().as_raw_nonzero().get()
+    }
+}
+
+/// Signals exactly the process that was seen, whatever its number names now.
+fn send(entry: &Entry, signal: Signal) {
+    let Ok(pidfd) = pidfd_open(entry.pid, PidfdFlags::empty()) else {
+        return;
+    };
+    // The descriptor holds on to one process. It is the right one if that still has this start time.
+    if Entry::read(entry.pid).is_some_and(|now| now.started == entry.started) {
+        let _ = pidfd_send_signal(&pidfd, signal);
+    }
+}

@@ -1,0 +1,182 @@
+//! All processes at one moment, as /proc shows them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::process::Pid;
+
+/// One process: who it is, and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) pid: Pid,
+    /// `None` for the first process of a pid namespace, and for a parent outside of ours.
+    pub(super) parent: Option<Pid>,
+    pub(super) group: i32,
+    pub(super) session: i32,
+    /// In clock ticks since boot. The number of a process can be given again, but not this pair.
+    pub(super) started: u64,
+    /// Whether it has exited and only waits to be reaped.
+    pub(super) is_zombie: bool,
+}
+
+/// The end of a pipe that a command holds: of its stdin, stdout or stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChildEnd {
+    pub(super) inode: u64,
+    /// Whether it can be written to; else it can be read.
+    pub(super) is_for_writing: bool,
+}
+
+/// A snapshot of /proc. Processes that begin or end while it is read may be missing.
+#[derive(Debug, Default)]
+pub(super) struct ProcessTable {
+    entries: HashMap<Pid, Entry>,
+    children: HashMap<Pid, Vec<Pid>>,
+}
+
+impl ProcessTable {
+    pub(super) fn read() -> Self {
+        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = numbers.filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Pid::from_raw(number)
+        });
+        pids.filter_map(Entry::read).collect()
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    pub(super) fn get(&self, pid: Pid) -> Option<&Entry> {
+        self.entries.get(&pid)
+    }
+
+    /// The processes whose parent is `pid`.
+    pub(super) fn children(&self, pid: Pid) -> &[Pid] {
+        self.children.get(&pid).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl FromIterator<Entry> for ProcessTable {
+    fn from_iter<T: IntoIterator<Item = Entry>>(entries: T) -> Self {
+        let mut table = Self::default();
+        for entry in entries {
+            if let Some(parent) = entry.parent {
+                table.children.entry(parent).or_default().push(entry.pid);
+            }
+            table.entries.insert(entry.pid, entry);
+        }
+        table
+    }
+}
+
+impl Entry {
+    /// Looks at one process; `None` if there is no such process.
+    pub(super) fn read(pid: Pid) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        Self::parse(pid, &stat)
+    }
+
+    /// Whether this process holds its end of a pipe that was made for it. The server's own ends do
+    /// not count: between clone and exec, a child of the server holds copies of them all.
+    pub(super) fn holds(&self, pipes: &[ChildEnd]) -> bool {
+        let fds = format!("/proc/{}/fd", self.pid.as_raw_nonzero());
+        let links = fs::read_dir(fds).into_iter().flatten().flatten();
+        let mut ends = links.filter_map(|link| ChildEnd::of_link(&link.path()));
+        ends.any(|end| pipes.contains(&end))
+    }
+
+    /// Reads a line of proc_pid_stat(5). The program's name may hold blanks and brackets, so the
+    /// fields are counted from its last bracket.
+    fn parse(pid: Pid, stat: &[u8]) -> Option<Self> {
+        /// `starttime` is field 22; fields 3 to 6 are read before it.
+        const BEFORE_STARTED: usize = 22 - 7;
+        let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+        let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
+        let mut fields = fields.split_ascii_whitespace();
+        let is_zombie = matches!(fields.next()?, "Z" | "X");
+        let mut number = || fields.next()?.parse::<i32>().ok();
+        let (parent, group, session) = (number()?, number()?, number()?);
+        Some(Self {
+            pid,
+            parent: Pid::from_raw(parent),
+            group,
+            session,
+            started: fields.nth(BEFORE_STARTED)?.parse().ok()?,
+            is_zombie,
+        })
+    }
+}
+
+impl ChildEnd {
+    /// What a link in /proc/PID/fd leads to, if it is a pipe. Its permission bits say how the
+    /// descriptor was opened (proc_pid_fd(5)).
+    fn of_link(link: &Path) -> Option<Self> {
+        let target = fs::read_link(link).ok()?;
+        let digits = target.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?;
+        Some(Self {
+            inode: digits.parse().ok()?,
+            is_for_writing: link.symlink_metadata().ok()?.mode() & 0o200 != 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{getpgrp, getpid, getppid, getsid};
+
+    use super::*;
+
+    #[test]
+    fn this_process_is_in_the_table_under_its_parent() {
+        let table = ProcessTable::read();
+        let ours = table.get(getpid()).unwrap();
+        assert_eq!(ours.parent, getppid());
+        assert_eq!(ours.group, getpgrp().as_raw_nonzero().get());
+        assert_eq!(ours.session, getsid(None).unwrap().as_raw_nonzero().get());
+        assert!(!ours.is_zombie);
+        assert_eq!(Entry::read(getpid()).as_ref(), Some(ours));
+        if let Some(parent) = ours.parent.filter(|parent| table.get(*parent).is_some()) {
+            assert!(table.children(parent).contains(&getpid()));
+        }
+    }
+
+    #[test]
+    fn a_name_with_blanks_and_brackets_moves_no_field() {
+        let line = b"7 (a) R (b) Z 3 5 6 0 -1 4 0 0 0 0 1 2 0 0 20 0 1 0 4711 0 0";
+        let pid = Pid::from_raw(7).unwrap();
+        let entry = Entry::parse(pid, line).unwrap();
+        assert_eq!(
+            entry,
+            Entry {
+                pid,
+                parent: Pid::from_raw(3),
+                group: 5,
+                session: 6,
+                started: 4711,
+                is_zombie: true,
+            }
+        );
+        for cut in 0..line.len() - 8 {
+            assert_eq!(Entry::parse(pid, &line[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_found_by_its_inode_and_its_end() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let inode = rustix::fs::fstat(&read).unwrap().st_ino;
+        let ours = Entry::read(getpid()).unwrap();
+        let end = |is_for_writing| ChildEnd {
+            inode,
+            is_for_writing,
+        };
+        assert!(ours.holds(&[end(true)]) && ours.holds(&[end(false)]));
+        drop(write);
+        assert!(!ours.holds(&[end(true)]) && ours.holds(&[end(false)]));
+        assert!(!ours.holds(&[]));
+    }
+}

@@ -13,7 +13,7 @@ use super::log::{self, Log};
 use super::pidfile::Pidfile;
 use super::serving;
 use crate::Address;
-use crate::server::{Config, Listener, OnDisconnect, SocketOptions};
+use crate::server::{Cgroup, Config, Listener, OnDisconnect, SocketOptions};
 
 /// Serve in the foreground until SIGTERM or SIGINT.
 #[derive(Args)]
@@ -43,6 +43,10 @@ pub(super) struct Arguments {
     /// Milliseconds from SIGTERM to SIGKILL, when the server ends a command
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     grace: u64,
+    /// Give each run a cgroup of its own below this directory (cgroup version 2)
+    /// [default: below ours, if it is delegated to us as by systemd's Delegate=yes]
+    #[arg(long, value_name = "DIR")]
+    cgroup: Option<PathBuf>,
     /// Where to keep output past 1 MiB a stream until its command has ended
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     spill_dir: PathBuf,
@@ -74,6 +78,7 @@ pub(super) fn main(arguments: Arguments) -> i32 {
     let config = Config {
         classic_linger: arguments.classic_linger.map(Duration::from_millis),
         classic_on_disconnect: arguments.classic_on_disconnect,
+        cgroup: arguments.cgroup.map_or(Cgroup::IfDelegated, Cgroup::At),
         kill_grace: Duration::from_millis(arguments.grace),
         max_spill: arguments.max_spill,
         max_spill_total: arguments.max_spill_total,

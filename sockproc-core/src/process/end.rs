@@ -98,7 +98,7 @@ impl Ender {
     }
 
     /// The registry that tells leaders from orphans.
-    pub(crate) fn leaders(&self) -> &Arc<Leaders> {
+    pub(crate) fn leaders(&self) -> &Leaders {
         &self.leaders
     }
 
@@ -237,6 +237,9 @@ impl Ending {
         /// A fork bomb is killed faster than it grows, or this thread has others to look at.
         const ROUNDS: usize = 20;
         let mut killed = HashSet::new();
+        if let Some(cgroup) = self.tree.cgroup() {
+            cgroup.kill();
+        }
         for _ in 0..ROUNDS {
             let _ = kill_process_group(self.tree.leader(), Signal::KILL);
             let mut is_new = false;

@@ -11,8 +11,7 @@ use tokio::time::sleep;
 
 use super::Group;
 use super::end::Ender;
-use super::process_table::ChildEnd;
-use super::tree::Tree;
+use super::tree::{Marks, Tree};
 use crate::proto::WaitStatus;
 use crate::reactor::watch;
 
@@ -28,22 +27,17 @@ pub(crate) struct Leader {
 /// The right to wait for a leader; dropped without having been used, it has the tree ended.
 struct Claim {
     pid: Pid,
-    pipes: [ChildEnd; 3],
+    marks: Marks,
     ender: Ender,
     used: bool,
 }
 
 impl Leader {
-    /// Watches the child `pid`, which holds `pipes` and is in the registry of `ender`.
-    pub(super) fn new(
-        pid: Pid,
-        pidfd: OwnedFd,
-        pipes: [ChildEnd; 3],
-        ender: Ender,
-    ) -> io::Result<Self> {
+    /// Watches the child `pid`, whose tree bears `marks` and which is in the registry of `ender`.
+    pub(super) fn new(pid: Pid, pidfd: OwnedFd, marks: Marks, ender: Ender) -> io::Result<Self> {
         let claim = Claim {
             pid,
-            pipes,
+            marks,
             ender,
             used: false,
         };
@@ -113,7 +107,7 @@ impl Claim {
     }
 
     fn tree(&self) -> Tree {
-        Tree::new(self.pid, self.pipes.to_vec())
+        Tree::new(self.pid, self.marks.clone())
     }
 }
 

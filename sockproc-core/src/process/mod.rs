@@ -1,5 +1,6 @@
 //! Supervision: one command from spawn to reap. Knows pids and pipes, not sockets.
 
+mod cgroup;
 mod command_line;
 mod end;
 mod group;
@@ -11,6 +12,7 @@ mod spawn;
 mod spawner;
 mod tree;
 
+pub(crate) use cgroup::Delegation;
 pub(crate) use command_line::CommandLine;
 pub(crate) use group::Group;
 pub(crate) use leader::Leader;
@@ -20,11 +22,13 @@ pub(crate) use spawner::Spawner;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::reactor::watch;
+use tree::Marks;
 
 /// Our end of a pipe whose other end a command holds.
 pub(crate) type Pipe = AsyncFd<OwnedFd>;
@@ -47,9 +51,12 @@ impl Process {
         let started = tokio::task::spawn_blocking(move || spawner.spawn(&line))
             .await
             .map_err(io::Error::other)??;
-        let pipes = started.child_ends()?;
+        let marks = Marks {
+            pipes: started.child_ends()?,
+            cgroup: started.cgroup.map(Arc::new),
+        };
         Ok(Self {
-            leader: Leader::new(started.pid, started.pidfd, pipes, ender)?,
+            leader: Leader::new(started.pid, started.pidfd, marks, ender)?,
             stdin: watch(started.stdin, Interest::WRITABLE)?,
             stdout: watch(started.stdout, Interest::READABLE)?,
             stderr: watch(started.stderr, Interest::READABLE)?,

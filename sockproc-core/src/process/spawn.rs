@@ -59,6 +59,8 @@ pub(super) struct Plan<'a> {
     environment: Vec<*const c_char>,
     /// What become its descriptors 0, 1 and 2; none of them is one of these numbers yet.
     stdio: [RawFd; 3],
+    /// The `cgroup.procs` of the cgroup that it enters.
+    pub(super) cgroup: Option<RawFd>,
     /// The limit on open files to set, if it is to differ from ours.
     pub(super) open_files: Option<&'a Rlimit>,
     /// Signals to put back to their default.
@@ -78,6 +80,7 @@ impl<'a> Plan<'a> {
             argv: null_ended(&line.argv),
             environment: null_ended(environment),
             stdio,
+            cgroup: None,
             open_files: None,
             signals: &[],
             error: 0,
@@ -147,6 +150,13 @@ extern "C" fn in_child(plan: *mut c_void) -> c_int {
     unsafe {
         let plan = &mut *plan.cast::<Plan<'_>>();
         libc::setpgid(0, 0);
+        // First of all: what it leads to is in the cgroup, too.
+        if let Some(cgroup) = plan.cgroup
+            && libc::write(cgroup, c"0".as_ptr().cast(), 1) < 0
+        {
+            plan.error = *libc::__errno_location();
+            libc::_exit(127);
+        }
         for (target, &fd) in (0..).zip(&plan.stdio) {
             if libc::dup2(fd, target) < 0 {
                 plan.error = *libc::__errno_location();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Rlimit};
 
+use super::cgroup::{Delegation, RunCgroup};
 use super::command_line::environment;
 use super::end::Ender;
 use super::process_table::ChildEnd;
@@ -22,6 +23,8 @@ const LAST_SIGNAL: c_int = 64;
 #[derive(Clone)]
 pub(crate) struct Spawner {
     inherited: Arc<Inherited>,
+    /// Where each run gets a cgroup of its own, if anywhere.
+    delegation: Option<Delegation>,
     ender: Ender,
 }
 
@@ -40,11 +43,12 @@ pub(crate) struct Started {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
+    pub(super) cgroup: Option<RunCgroup>,
 }
 
 impl Started {
     /// The command's ends of its pipes.
-    pub(super) fn child_ends(&self) -> io::Result<[ChildEnd; 3]> {
+    pub(super) fn child_ends(&self) -> io::Result<Vec<ChildEnd>> {
         let end = |ours: &OwnedFd, is_for_writing| {
             let inode = rustix::fs::fstat(ours)?.st_ino;
             Ok::<_, io::Error>(ChildEnd {
@@ -52,7 +56,7 @@ impl Started {
                 is_for_writing,
             })
         };
-        Ok([
+        Ok(vec![
             end(&self.stdin, false)?,
             end(&self.stdout, true)?,
             end(&self.stderr, true)?,
@@ -77,12 +81,26 @@ impl Spawner {
         };
         Ok(Self {
             inherited: Arc::new(inherited),
+            delegation: None,
             ender: Ender::start(grace)?,
         })
     }
 
-    /// The registry that tells leaders from orphans.
-    pub(crate) fn leaders(&self) -> &Arc<Leaders> {
+    /// Gives each run a cgroup of its own.
+    pub(crate) fn with_cgroups(mut self, delegation: Option<Delegation>) -> Self {
+        self.delegation = delegation;
+        self
+    }
+
+    /// Waits for orphans that have exited, and removes what they leave behind.
+    pub(crate) fn reap_orphans(&self) {
+        self.leaders().reap_orphans();
+        if let Some(delegation) = &self.delegation {
+            delegation.sweep();
+        }
+    }
+
+    fn leaders(&self) -> &Leaders {
         self.ender.leaders()
     }
 
@@ -110,8 +128,12 @@ impl Spawner {
         for ours in [&stdin, &stdout, &stderr] {
             rustix::io::ioctl_fionbio(ours, true)?;
         }
+        let entered = self.delegation.as_ref().map(Delegation::add).transpose()?;
+        let (cgroup, procs) = entered.unzip();
+        plan.cgroup = procs.as_ref().map(AsRawFd::as_raw_fd);
         let (pid, pidfd) = self.leaders().add_leader(|| plan.execute())?;
         Ok(Started {
+            cgroup,
             pid,
             pidfd,
             stdin,

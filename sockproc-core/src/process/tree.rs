@@ -2,12 +2,15 @@
 //!
 //! Where there is no cgroup, the kernel has no name for "all that this command started". So a tree is
 //! its leader, the leader's process group and session, every descendant of these by parent links, and
-//! orphans that the kernel gave to this process: if they hold a pipe that was made for the run.
+//! orphans that the kernel gave to this process: if they hold a pipe that was made for the run. Where
+//! there is a cgroup, all that is in it belongs to the run, too.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use rustix::process::{Pid, getpid};
 
+use super::cgroup::RunCgroup;
 use super::process_table::{ChildEnd, Entry, ProcessTable};
 
 /// The processes of one run. Its leader must stay unreaped as long as this is used: the zombie pins
@@ -15,24 +18,36 @@ use super::process_table::{ChildEnd, Entry, ProcessTable};
 #[derive(Debug)]
 pub(super) struct Tree {
     leader: Pid,
-    /// The ends of the pipes that were made for this run.
-    pipes: Vec<ChildEnd>,
+    marks: Marks,
     /// Members that were seen before, with their start times. They stay members when their parent
     /// dies and the kernel moves them elsewhere.
     known: HashMap<Pid, u64>,
 }
 
+/// What else tells a member of a run, wherever it went.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Marks {
+    /// The ends of the pipes that were made for this run.
+    pub(super) pipes: Vec<ChildEnd>,
+    pub(super) cgroup: Option<Arc<RunCgroup>>,
+}
+
 impl Tree {
-    pub(super) fn new(leader: Pid, pipes: Vec<ChildEnd>) -> Self {
+    pub(super) fn new(leader: Pid, marks: Marks) -> Self {
         Self {
             leader,
-            pipes,
+            marks,
             known: HashMap::new(),
         }
     }
 
     pub(super) fn leader(&self) -> Pid {
         self.leader
+    }
+
+    /// The cgroup of all members, if there is one.
+    pub(super) fn cgroup(&self) -> Option<&RunCgroup> {
+        self.marks.cgroup.as_deref()
     }
 
     /// The members that are alive at the moment of `table`. `leaders` are the leaders of all runs:
@@ -42,9 +57,10 @@ impl Tree {
         table: &ProcessTable,
         leaders: &HashSet<Pid>,
     ) -> Vec<Entry> {
+        let in_cgroup: HashSet<Pid> = self.cgroup().map(RunCgroup::pids).unwrap_or_default();
         let roots = table
             .entries()
-            .filter(|entry| self.is_root(entry, leaders))
+            .filter(|entry| in_cgroup.contains(&entry.pid) || self.is_root(entry, leaders))
             .map(|entry| entry.pid);
         let mut found: Vec<Pid> = roots.collect();
         let mut seen: HashSet<Pid> = found.iter().copied().collect();
@@ -72,7 +88,7 @@ impl Tree {
             || entry.group == leader
             || entry.session == leader
             || self.known.get(&entry.pid) == Some(&entry.started)
-            || (is_orphan && entry.holds(&self.pipes))
+            || (is_orphan && entry.holds(&self.marks.pipes))
     }
 }
 
@@ -130,14 +146,14 @@ mod tests {
             entry(21, 1),
             entry(22, us),
         ];
-        let mut tree = Tree::new(pid(leader), Vec::new());
+        let mut tree = Tree::new(pid(leader), Marks::default());
         assert_eq!(living(&mut tree, &entries), [10, 11, 12, 13, 14, leader]);
     }
 
     #[test]
     fn a_member_stays_one_when_its_parent_has_died_but_its_number_may_be_given_again() {
         let leader = 1_000_000;
-        let mut tree = Tree::new(pid(leader), Vec::new());
+        let mut tree = Tree::new(pid(leader), Marks::default());
         let us = getpid().as_raw_nonzero().get();
         let begin = [entry(leader, us), entry(30, leader)];
         assert_eq!(living(&mut tree, &begin), [30, leader]);
@@ -161,7 +177,7 @@ mod tests {
             is_zombie: true,
             ..entry(40, leader)
         };
-        let mut tree = Tree::new(pid(leader), Vec::new());
+        let mut tree = Tree::new(pid(leader), Marks::default());
         assert_eq!(living(&mut tree, &[dead]), [0; 0]);
         assert_eq!(living(&mut tree, &[us]), [0; 0]);
     }

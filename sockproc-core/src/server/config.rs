@@ -21,8 +21,24 @@ pub struct Config {
     /// From SIGTERM to SIGKILL, when the server ends a command. It lasts until all of the command's
     /// tree has exited.
     pub kill_grace: Duration,
+    /// Where each run gets a cgroup of its own.
+    pub cgroup: Cgroup,
     /// The time that running commands have once the server shuts down; `None` waits for them.
     pub drain_timeout: Option<Duration>,
+}
+
+/// Whether each run gets a cgroup of its own, so that nothing that it starts can get away
+/// (cgroups(7), version 2). The server's process then moves to a cgroup below that one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Cgroup {
+    /// No: a run is ended by process group, session, parent links and pipes.
+    #[default]
+    None,
+    /// Below the cgroup of this process, if that was handed to it: systemd's `Delegate=yes`.
+    IfDelegated,
+    /// Below this cgroup, given by its directory.
+    At(PathBuf),
 }
 
 /// What becomes of a command whose client has gone.
@@ -46,6 +62,7 @@ impl Default for Config {
             max_spill: 4 * GIB,
             max_spill_total: 16 * GIB,
             kill_grace: Duration::from_secs(2),
+            cgroup: Cgroup::None,
             drain_timeout: None,
         }
     }

@@ -14,7 +14,7 @@ mod spill;
 mod spool;
 mod stdin;
 
-pub use config::{Config, OnDisconnect};
+pub use config::{Cgroup, Config, OnDisconnect};
 pub use listener::{BindError, Listener, SocketOptions};
 
 use std::io;
@@ -34,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::process::{Leaders, Spawner, close_inherited_fds, prepare_signals};
+use crate::process::{Delegation, Spawner, close_inherited_fds, prepare_signals};
 use crate::reactor::{ready_now, watch};
 use budget::Budget;
 use classic::Exchange;
@@ -68,16 +68,22 @@ impl Server {
     /// commands get.
     ///
     /// # Errors
-    /// The limit on open files leaves no room for a single run.
+    /// The limit on open files leaves no room for a single run, the kernel has no thread, or the cgroup
+    /// cannot be used.
     pub fn new(config: Config) -> io::Result<Self> {
         prepare_signals();
         close_inherited_fds();
         let (limit, before) = budget::raise_open_files();
+        let delegation = match &config.cgroup {
+            Cgroup::None => None,
+            Cgroup::IfDelegated => Delegation::find()?,
+            Cgroup::At(dir) => Some(Delegation::at(dir.clone())?),
+        };
         let spill = Spill::new(config.spill_dir.clone(), config.max_spill_total);
         Ok(Self {
             shared: Arc::new(Shared {
                 budget: Budget::new(limit)?,
-                spawner: Spawner::new(before, config.kill_grace)?,
+                spawner: Spawner::new(before, config.kill_grace)?.with_cgroups(delegation),
                 spill,
                 shutdown: Shutdown::new(),
                 next_id: AtomicU64::new(1),
@@ -187,7 +193,7 @@ impl Server {
     fn reap_orphans(&self) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         if getpid().is_init() || matches!(child_subreaper(), Ok(Some(_))) {
-            tasks.spawn(reap_orphans(self.shared.spawner.leaders().clone()));
+            tasks.spawn(reap_orphans(self.shared.spawner.clone()));
         }
         tasks
     }
@@ -264,15 +270,15 @@ impl Shared {
 }
 
 /// Waits for the children that died parents leave to this process.
-async fn reap_orphans(leaders: Arc<Leaders>) {
+async fn reap_orphans(spawner: Spawner) {
     /// Every run ends with a SIGCHLD too; one look serves all that come in this time.
     const PAUSE: Duration = Duration::from_millis(100);
     let Ok(mut child_exited) = signal(SignalKind::child()) else {
         return;
     };
     loop {
-        let leaders = leaders.clone();
-        let _ = tokio::task::spawn_blocking(move || leaders.reap_orphans()).await;
+        let spawner = spawner.clone();
+        let _ = tokio::task::spawn_blocking(move || spawner.reap_orphans()).await;
         child_exited.recv().await;
         tokio::time::sleep(PAUSE).await;
     }

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::Leaders;
 use super::process_table::{Entry, ProcessTable};
@@ -43,12 +43,12 @@ pub(crate) struct Ender {
 struct Request {
     tree: Tree,
     grace: Duration,
-    /// Who waits for the end. If no one does, the leader is reaped here.
-    tell: Option<oneshot::Sender<Ended>>,
+    /// Told of the end. If there is no one to tell, the leader is reaped here.
+    tell: Option<watch::Sender<Option<Ended>>>,
 }
 
 /// How the end of a tree turned out.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// Members that live on although they got SIGKILL, as far as this process can see.
     pub(crate) survivors: Vec<Pid>,
@@ -59,7 +59,7 @@ pub(crate) struct Ended {
 struct Ending {
     tree: Tree,
     phase: Phase,
-    tell: Vec<oneshot::Sender<Ended>>,
+    tell: Vec<watch::Sender<Option<Ended>>>,
     reap: bool,
 }
 
@@ -103,16 +103,14 @@ impl Ender {
     }
 
     /// Ends `tree`: SIGTERM and SIGCONT to all of it, `grace` for it to become empty, SIGKILL. Without
-    /// a grace period SIGKILL is the only signal.
+    /// a grace period SIGKILL is the only signal. The receiver is told of the end.
     ///
-    /// # Cancel safety
-    /// The tree is ended even if the future is dropped; the leader may be reaped by
-    /// [`end_and_reap`](Self::end_and_reap) only.
-    pub(super) async fn end(&self, tree: Tree, grace: Duration) -> Ended {
-        let (tell, told) = oneshot::channel();
+    /// The leader must not be reaped before that: its zombie pins the number of the group.
+    pub(super) fn end(&self, tree: Tree, grace: Duration) -> watch::Receiver<Option<Ended>> {
+        let (tell, told) = watch::channel(None);
         let tell = Some(tell);
         let _ = self.requests.send(Request { tree, grace, tell });
-        told.await.unwrap_or_default()
+        told
     }
 
     /// Ends `tree` and reaps its leader, in the background.
@@ -210,7 +208,7 @@ impl Ending {
         let survivors: Vec<_> = members.iter().map(|entry| entry.pid).collect();
         for tell in self.tell.drain(..) {
             let survivors = survivors.clone();
-            let _ = tell.send(Ended { survivors });
+            let _ = tell.send(Some(Ended { survivors }));
         }
         ControlFlow::Break(())
     }

@@ -2,18 +2,20 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Group;
-use super::end::Ender;
+use super::end::{Ended, Ender};
 use super::tree::{Marks, Tree};
 use crate::proto::WaitStatus;
-use crate::reactor::watch;
+use crate::reactor;
 
 /// A process leader. Until [`reap`](Self::reap) its number, and so its group's, is nobody else's.
 ///
@@ -21,6 +23,8 @@ use crate::reactor::watch;
 pub(crate) struct Leader {
     pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
+    /// The end of its tree, once that has begun.
+    ending: OnceLock<watch::Receiver<Option<Ended>>>,
     claim: Claim,
 }
 
@@ -43,7 +47,8 @@ impl Leader {
         };
         Ok(Self {
             pid,
-            pidfd: watch(pidfd, Interest::READABLE)?,
+            pidfd: reactor::watch(pidfd, Interest::READABLE)?,
+            ending: OnceLock::new(),
             claim,
         })
     }
@@ -57,28 +62,30 @@ impl Leader {
     }
 
     /// Ends the tree: SIGTERM, `grace` for all of it to exit, SIGKILL for what is left. Returns whether
-    /// the leader has exited; if not, the kernel or another user holds it.
+    /// the leader has exited; if not, the kernel or another user holds it. A second call waits for the
+    /// same end.
     ///
     /// # Cancel safety
     /// The tree is ended even if the future is dropped.
     pub(crate) async fn terminate(&self, grace: Duration) -> bool {
-        let ended = self.claim.ender.end(self.claim.tree(), grace).await;
-        if !ended.survivors.is_empty() {
-            let pids: Vec<_> = ended
-                .survivors
-                .iter()
-                .map(|pid| pid.as_raw_nonzero())
-                .collect();
+        let ending = || self.claim.ender.end(self.claim.tree(), grace);
+        let survivors = ended(self.ending.get_or_init(ending)).await.survivors;
+        if !survivors.is_empty() {
+            let pids: Vec<_> = survivors.iter().map(|pid| pid.as_raw_nonzero()).collect();
             tracing::warn!(leader = self.pid(), ?pids, "killed, but these live on");
         }
-        !ended.survivors.contains(&self.pid)
+        !survivors.contains(&self.pid)
     }
 
-    /// The wait status; waits for the exit if it has not come yet.
+    /// The wait status; waits for the exit if it has not come yet, and for the end of the tree if that
+    /// has begun.
     ///
     /// # Errors
     /// The status is lost: something else in this process has waited for our child.
     pub(crate) async fn reap(mut self) -> io::Result<WaitStatus> {
+        if let Some(ending) = self.ending.get() {
+            ended(ending).await;
+        }
         self.exited().await;
         loop {
             if let Some(status) = self.claim.wait()? {
@@ -96,6 +103,15 @@ impl Leader {
     pub(crate) fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
+}
+
+/// Resolves when a tree has ended.
+async fn ended(ending: &watch::Receiver<Option<Ended>>) -> Ended {
+    let mut ending = ending.clone();
+    let told = ending.wait_for(Option::is_some).await;
+    told.ok()
+        .and_then(|ended| ended.clone())
+        .unwrap_or_default()
 }
 
 impl Claim {

@@ -6,59 +6,100 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
+use tokio::sync::Notify;
 
 use crate::proto::WaitStatus;
 
 /// A registry of the leaders that have not been reaped.
 #[derive(Debug, Default)]
 pub(crate) struct Leaders {
-    leaders: Mutex<HashSet<Pid>>,
-    /// Held for reading between a child's birth and its entry in `leaders`.
-    births: RwLock<()>,
+    children: Mutex<Children>,
+    /// Told when a child is born while [`wait_for_birth`](Self::wait_for_birth) waits.
+    birth: Notify,
+    is_awaited: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct Children {
+    leaders: HashSet<Pid>,
+    /// The numbers of children that have not executed their program yet, see [`Newborn`].
+    newborn: Vec<Arc<Newborn>>,
+}
+
+/// The number of a child, which it writes itself before anything else: its parent goes on, and learns
+/// the number, only after the child's `execve`. By then it may have exited. 0 until it is written.
+pub(super) type Newborn = AtomicI32;
+
 impl Leaders {
-    /// All of them at this moment.
+    /// All of them at this moment, those included that are being born.
     pub(super) fn all(&self) -> HashSet<Pid> {
-        self.leaders().clone()
+        let children = self.children();
+        let newborn = children.newborn.iter();
+        let newborn = newborn.filter_map(|pid| Pid::from_raw(pid.load(Acquire)));
+        children.leaders.iter().copied().chain(newborn).collect()
     }
 
-    /// Makes a child by `spawn`, without an instant in which it could be taken for an orphan.
+    /// Makes a child by `spawn`, without an instant in which it could be taken for an orphan. `spawn`
+    /// has the child write its number.
     pub(super) fn add_leader<T>(
         &self,
-        spawn: impl FnOnce() -> io::Result<(Pid, T)>,
+        spawn: impl FnOnce(&Newborn) -> io::Result<(Pid, T)>,
     ) -> io::Result<(Pid, T)> {
-        let _born = self.births.read().unwrap_or_else(PoisonError::into_inner);
-        let (pid, rest) = spawn()?;
-        self.leaders().insert(pid);
-        Ok((pid, rest))
+        let newborn = Arc::new(Newborn::new(0));
+        self.children().newborn.push(newborn.clone());
+        if self.is_awaited.swap(false, Relaxed) {
+            self.birth.notify_one();
+        }
+        let spawned = spawn(&newborn);
+        let mut children = self.children();
+        children
+            .newborn
+            .retain(|other| !Arc::ptr_eq(other, &newborn));
+        if let Ok((pid, _)) = &spawned {
+            children.leaders.insert(*pid);
+        }
+        spawned
+    }
+
+    /// Resolves when a child is born after this call, or has been since the last.
+    pub(crate) async fn wait_for_birth(&self) {
+        self.is_awaited.store(true, Relaxed);
+        self.birth.notified().await;
     }
 
     /// The wait status of a leader that has exited; never blocks. It is forgotten in the same moment,
     /// as its number can be given again.
     pub(super) fn wait_for_leader(&self, pid: Pid) -> io::Result<Option<WaitStatus>> {
-        let mut leaders = self.leaders();
+        let mut children = self.children();
         let waited = waitpid(Some(pid), WaitOptions::NOHANG);
         if !matches!(waited, Ok(None)) {
-            leaders.remove(&pid);
+            children.leaders.remove(&pid);
         }
         Ok(waited?.map(|(_, status)| WaitStatus::from_raw(status.as_raw())))
     }
 
-    /// Waits for every child that has exited and is no leader. May block for as long as a spawn takes.
-    pub(crate) fn reap_orphans(&self) {
-        let _no_births = self.births.write().unwrap_or_else(PoisonError::into_inner);
-        let leaders = self.leaders();
-        for pid in children().filter(|pid| !leaders.contains(pid)) {
-            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    /// Waits for every child that has exited and is no leader. Returns whether there is any child left.
+    pub(crate) fn reap_orphans(&self) -> bool {
+        let mut is_left = false;
+        for pid in children() {
+            let children = self.children();
+            let newborn = children.newborn.iter();
+            let mut newborn = newborn.map(|pid| Pid::from_raw(pid.load(Acquire)));
+            let is_leader =
+                children.leaders.contains(&pid) || newborn.any(|born| born == Some(pid));
+            // A child without a number in the registry has not run yet: it is not waited for here.
+            is_left |= is_leader || matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None));
         }
+        is_left
     }
 
-    fn leaders(&self) -> MutexGuard<'_, HashSet<Pid>> {
-        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn children(&self) -> MutexGuard<'_, Children> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,12 +11,14 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::Ordering::Release;
 
 use rustix::process::{
     Pid, PidfdFlags, Rlimit, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid,
 };
 
 use super::CommandLine;
+use super::leaders::Newborn;
 
 /// What the child needs before `execve`; it touches nothing else.
 const CHILD_STACK_LEN: usize = 64 * 1024;
@@ -65,6 +67,8 @@ pub(super) struct Plan<'a> {
     pub(super) open_files: Option<&'a Rlimit>,
     /// Signals to put back to their default.
     pub(super) signals: &'a [c_int],
+    /// Where the child writes its number.
+    newborn: &'a Newborn,
     /// Written by the child into our memory when it fails.
     error: c_int,
 }
@@ -74,6 +78,7 @@ impl<'a> Plan<'a> {
         line: &'a CommandLine,
         environment: &'a [CString],
         stdio: [RawFd; 3],
+        newborn: &'a Newborn,
     ) -> Self {
         Self {
             program: &line.program,
@@ -83,6 +88,7 @@ impl<'a> Plan<'a> {
             cgroup: None,
             open_files: None,
             signals: &[],
+            newborn,
             error: 0,
         }
     }
@@ -149,6 +155,7 @@ extern "C" fn in_child(plan: *mut c_void) -> c_int {
     // (signal-safety(7)) or a bare system call; none allocates, locks or unwinds.
     unsafe {
         let plan = &mut *plan.cast::<Plan<'_>>();
+        plan.newborn.store(libc::getpid(), Release);
         libc::setpgid(0, 0);
         // First of all: what it leads to is in the cgroup, too.
         if let Some(cgroup) = plan.cgroup

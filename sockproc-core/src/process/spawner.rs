@@ -92,15 +92,17 @@ impl Spawner {
         self
     }
 
-    /// Waits for orphans that have exited, and removes what they leave behind.
-    pub(crate) fn reap_orphans(&self) {
-        self.leaders().reap_orphans();
+    /// Waits for orphans that have exited, and removes what they leave behind. Returns whether this
+    /// process has any child left.
+    pub(crate) fn reap_orphans(&self) -> bool {
+        let is_left = self.leaders().reap_orphans();
         if let Some(delegation) = &self.delegation {
             delegation.sweep();
         }
+        is_left
     }
 
-    fn leaders(&self) -> &Leaders {
+    pub(crate) fn leaders(&self) -> &Leaders {
         self.ender.leaders()
     }
 
@@ -113,25 +115,20 @@ impl Spawner {
         let (child_stdin, stdin) = pipe()?;
         let (stdout, child_stdout) = pipe()?;
         let (stderr, child_stderr) = pipe()?;
-        let mut plan = Plan::new(
-            line,
-            &self.inherited.environment,
-            [
-                child_stdin.as_raw_fd(),
-                child_stdout.as_raw_fd(),
-                child_stderr.as_raw_fd(),
-            ],
-        );
-        plan.open_files = self.inherited.open_files.as_ref();
-        plan.signals = &self.inherited.signals;
         // Nothing may fail between the child's birth and its watch.
         for ours in [&stdin, &stdout, &stderr] {
             rustix::io::ioctl_fionbio(ours, true)?;
         }
         let entered = self.delegation.as_ref().map(Delegation::add).transpose()?;
         let (cgroup, procs) = entered.unzip();
-        plan.cgroup = procs.as_ref().map(AsRawFd::as_raw_fd);
-        let (pid, pidfd) = self.leaders().add_leader(|| plan.execute())?;
+        let stdio = [&child_stdin, &child_stdout, &child_stderr].map(AsRawFd::as_raw_fd);
+        let (pid, pidfd) = self.leaders().add_leader(|newborn| {
+            let mut plan = Plan::new(line, &self.inherited.environment, stdio, newborn);
+            plan.cgroup = procs.as_ref().map(AsRawFd::as_raw_fd);
+            plan.open_files = self.inherited.open_files.as_ref();
+            plan.signals = &self.inherited.signals;
+            plan.execute()
+        })?;
         Ok(Started {
             cgroup,
             pid,

@@ -270,16 +270,25 @@ impl Shared {
 }
 
 /// Waits for the children that died parents leave to this process.
+///
+/// Strangers' children come to PID 1 at any time, and each exit is a signal. All other orphans come of
+/// commands; a signal for each run would cost more than a look now and then, while there are children.
 async fn reap_orphans(spawner: Spawner) {
-    /// Every run ends with a SIGCHLD too; one look serves all that come in this time.
+    /// One look serves all that come in this time.
     const PAUSE: Duration = Duration::from_millis(100);
-    let Ok(mut child_exited) = signal(SignalKind::child()) else {
-        return;
+    const LOOK: Duration = Duration::from_secs(1);
+    let mut child_exited = match getpid().is_init() {
+        true => signal(SignalKind::child()).ok(),
+        false => None,
     };
     loop {
-        let spawner = spawner.clone();
-        let _ = tokio::task::spawn_blocking(move || spawner.reap_orphans()).await;
-        child_exited.recv().await;
+        let looking = spawner.clone();
+        let looked = tokio::task::spawn_blocking(move || looking.reap_orphans()).await;
+        match &mut child_exited {
+            Some(signal) => drop(signal.recv().await),
+            None if looked.unwrap_or(true) => tokio::time::sleep(LOOK).await,
+            None => spawner.leaders().wait_for_birth().await,
+        }
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -32,8 +32,10 @@ impl Failure {
     }
 }
 
-/// Serves what `bind` gives until SIGTERM or SIGINT, and drains; gives the signal that came. Where
-/// there is a drain timeout, its end or a second such signal ends the commands that still run.
+/// Serves what `bind` returns until SIGTERM or SIGINT, and drains; returns the signal that came. Where
+/// there is a drain timeout, its end or a second such signal ends the commands that still run. Without
+/// one a second signal ends all connections but theirs: the C daemon's commands outlive any number of
+/// signals to it.
 ///
 /// `ready` is called when all is in place; its pidfile goes at the first signal.
 pub(super) fn serve(
@@ -46,8 +48,6 @@ pub(super) fn serve(
     adopt_orphans();
     check_open_files()?;
     let runtime = runtime(Builder::new_multi_thread())?;
-    // The C daemon's commands outlive any number of signals to it.
-    let is_impatient = config.drain_timeout.is_some();
     let ended = runtime.block_on(async {
         // Before there is a socket: a signal that comes then must find somebody to remove it.
         let mut signals = Signals::of_server()?;
@@ -64,7 +64,7 @@ pub(super) fn serve(
         };
         let stop_now = async {
             match told.await {
-                Ok(mut signals) if is_impatient => drop(signals.next().await),
+                Ok(mut signals) => drop(signals.next().await),
                 _ => std::future::pending().await,
             }
         };

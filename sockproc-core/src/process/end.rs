@@ -29,6 +29,9 @@ const LAST_LOOK: Duration = Duration::from_millis(32);
 /// A member that lives on for this long after SIGKILL survives: the kernel or another user holds it.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A stopped process would sleep through SIGTERM alone.
+const TERMINATE: [Signal; 2] = [Signal::TERM, Signal::CONT];
+
 /// What ends trees. Its thread ends when the last clone is dropped and the last tree has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Ender {
@@ -38,13 +41,17 @@ pub(crate) struct Ender {
     grace: Duration,
 }
 
-/// A tree that is to be ended.
 #[derive(Debug)]
-struct Request {
-    tree: Tree,
-    grace: Duration,
-    /// Told of the end. If there is no one to tell, the leader is reaped here.
-    tell: Option<watch::Sender<Option<Ended>>>,
+enum Request {
+    /// A tree is to be ended.
+    End {
+        tree: Tree,
+        grace: Duration,
+        /// Told of the end. If there is no one to tell, the leader is reaped here.
+        tell: Option<watch::Sender<Option<Ended>>>,
+    },
+    /// The grace period of this leader's tree is over, if it has one.
+    Hasten(Pid),
 }
 
 /// How the end of a tree turned out.
@@ -108,15 +115,32 @@ impl Ender {
     /// The leader must not be reaped before that: its zombie pins the number of the group.
     pub(super) fn end(&self, tree: Tree, grace: Duration) -> watch::Receiver<Option<Ended>> {
         let (tell, told) = watch::channel(None);
-        let tell = Some(tell);
-        let _ = self.requests.send(Request { tree, grace, tell });
+        self.begin(tree, grace, Some(tell));
         told
+    }
+
+    /// Kills at once what [`end`](Self::end) still leaves time to.
+    pub(super) fn hasten(&self, leader: Pid) {
+        let _ = kill_process_group(leader, Signal::KILL);
+        let _ = self.requests.send(Request::Hasten(leader));
     }
 
     /// Ends `tree` and reaps its leader, in the background.
     pub(super) fn end_and_reap(&self, tree: Tree) {
-        let (grace, tell) = (self.grace, None);
-        let _ = self.requests.send(Request { tree, grace, tell });
+        self.begin(tree, self.grace, None);
+    }
+
+    /// The group gets its signals here and now: a command that is to be ended goes on no longer than it
+    /// must. One call reaches all of the group, so that no member can fork away from it.
+    fn begin(&self, tree: Tree, grace: Duration, tell: Option<watch::Sender<Option<Ended>>>) {
+        let signals: &[Signal] = match grace {
+            Duration::ZERO => &[Signal::KILL],
+            _ => &TERMINATE,
+        };
+        for &signal in signals {
+            let _ = kill_process_group(tree.leader(), signal);
+        }
+        let _ = self.requests.send(Request::End { tree, grace, tell });
     }
 }
 
@@ -152,30 +176,32 @@ fn end_all(incoming: &Receiver<Request>, leaders: &Leaders) {
     }
 }
 
-/// Adds a tree, or a second request to one that is ending already: the earlier deadline counts.
+/// Adds a tree, or changes how one that is ending already ends: the earlier deadline counts.
 fn take_in(endings: &mut Vec<Ending>, request: Request) {
-    let leader = request.tree.leader();
+    let (leader, new_grace) = match &request {
+        Request::End { tree, grace, .. } => (tree.leader(), *grace),
+        Request::Hasten(leader) => (*leader, Duration::ZERO),
+    };
     let known = endings
-        .iter()
-        .position(|ending| ending.tree.leader() == leader);
-    let index = known.unwrap_or_else(|| {
+        .iter_mut()
+        .find(|ending| ending.tree.leader() == leader);
+    if let Some(ending) = known {
+        match &mut ending.phase {
+            Phase::Begin { grace } => *grace = new_grace.min(*grace),
+            Phase::Grace { until } => *until = (Instant::now() + new_grace).min(*until),
+            Phase::Killing { .. } => {}
+        }
+        if let Request::End { tell, .. } = request {
+            ending.reap |= tell.is_none();
+            ending.tell.extend(tell);
+        }
+    } else if let Request::End { tree, grace, tell } = request {
         endings.push(Ending {
-            tree: request.tree,
-            phase: Phase::Begin {
-                grace: request.grace,
-            },
-            tell: Vec::new(),
-            reap: false,
+            tree,
+            phase: Phase::Begin { grace },
+            reap: tell.is_none(),
+            tell: Vec::from_iter(tell),
         });
-        endings.len() - 1
-    });
-    let ending = &mut endings[index];
-    ending.reap |= request.tell.is_none();
-    ending.tell.extend(request.tell);
-    match &mut ending.phase {
-        Phase::Begin { grace } => *grace = request.grace.min(*grace),
-        Phase::Grace { until } => *until = (Instant::now() + request.grace).min(*until),
-        Phase::Killing { .. } => {}
     }
 }
 
@@ -218,15 +244,11 @@ impl Ending {
         !self.reap || !matches!(leaders.wait_for_leader(self.tree.leader()), Ok(None))
     }
 
-    /// The group gets it in one call, so that no member can fork away from it; members elsewhere one
-    /// by one. What is born later does not get it: it may be what a member cleans up with.
+    /// Reaches the members that are not in the group. What is born later gets no signal: it may be what a
+    /// member cleans up with.
     fn terminate(&self, members: &[Entry]) {
-        // A stopped process would sleep through SIGTERM.
-        for signal in [Signal::TERM, Signal::CONT] {
-            let _ = kill_process_group(self.tree.leader(), signal);
-            for entry in members.iter().filter(|entry| !self.is_in_group(entry)) {
-                send(entry, signal);
-            }
+        for entry in members.iter().filter(|entry| !self.is_in_group(entry)) {
+            TERMINATE.iter().for_each(|&signal| send(entry, signal));
         }
     }
 

@@ -11,7 +11,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::Group;
 use super::end::{Ended, Ender};
 use super::tree::{Marks, Tree};
 use crate::proto::WaitStatus;
@@ -77,6 +76,15 @@ impl Leader {
         !survivors.contains(&self.pid)
     }
 
+    /// Kills the tree, its group at once; returns when that is done.
+    ///
+    /// # Cancel safety
+    /// As [`terminate`](Self::terminate).
+    pub(crate) async fn kill(&self) {
+        self.claim.ender.hasten(self.pid);
+        self.terminate(Duration::ZERO).await;
+    }
+
     /// The wait status; waits for the exit if it has not come yet, and for the end of the tree if that
     /// has begun.
     ///
@@ -94,10 +102,6 @@ impl Leader {
             // A tracer has it (ptrace(2)), and our turn comes when that lets go of it.
             sleep(TRACED_PAUSE).await;
         }
-    }
-
-    pub(crate) fn group(&self) -> Group {
-        Group::of_leader(self.pid)
     }
 
     pub(crate) fn pid(&self) -> i32 {

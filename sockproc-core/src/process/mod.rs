@@ -3,22 +3,22 @@
 mod cgroup;
 mod command_line;
 mod end;
-mod group;
 mod leader;
 mod leaders;
 mod process_table;
 pub(crate) mod pump;
 mod spawn;
 mod spawner;
+mod sys;
 mod tree;
 
 pub(crate) use cgroup::Delegation;
 pub(crate) use command_line::CommandLine;
-pub(crate) use group::Group;
 pub(crate) use leader::Leader;
 pub(crate) use leaders::Leaders;
 pub(crate) use spawn::{close_inherited_fds, is_default, prepare_signals};
 pub(crate) use spawner::Spawner;
+pub(crate) use sys::untaken;
 
 use std::io;
 use std::os::fd::OwnedFd;

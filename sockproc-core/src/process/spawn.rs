@@ -1,4 +1,4 @@
-//! Plan → running leader. The only file with `unsafe`.
+//! Plan → running leader.
 //!
 //! The child is made by `clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD)`: as cheap as `posix_spawn` for
 //! a caller of any size, and the pidfd comes with it. Until `execve` it runs in our memory while the

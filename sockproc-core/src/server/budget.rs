@@ -30,9 +30,9 @@ const SPARE_FDS: usize = 3;
 /// How long a connection may take to send its request before it can be closed in favour of another.
 const MIN_WAITING: Duration = Duration::from_millis(500);
 
-/// How long a client may take to read a piece of its reply before it can be; only when no connection
-/// waits for a request.
-const MIN_STALLED: Duration = Duration::from_secs(10);
+/// How long a client may read nothing of its reply, or send nothing of its stdin, before it can be; only
+/// when no connection waits for a request.
+pub(crate) const MIN_STALLED: Duration = Duration::from_secs(10);
 
 /// The server's descriptors.
 pub(crate) struct Budget {
@@ -50,6 +50,7 @@ struct Idle {
     next_id: u64,
     waiting: BTreeMap<Key, Arc<Notify>>,
     stalled: BTreeMap<Key, Arc<Notify>>,
+    held_back: BTreeMap<Key, Arc<Notify>>,
 }
 
 type Key = (Instant, u64);
@@ -58,6 +59,7 @@ type Key = (Instant, u64);
 enum WaitsFor {
     Request,
     Reader,
+    Stdin,
 }
 
 /// A run's descriptors; stdin's goes back as soon as that is closed.
@@ -79,6 +81,7 @@ impl Idle {
         match waits_for {
             WaitsFor::Request => &mut self.waiting,
             WaitsFor::Reader => &mut self.stalled,
+            WaitsFor::Stdin => &mut self.held_back,
         }
     }
 
@@ -90,7 +93,9 @@ impl Idle {
                 .filter(|entry| entry.key().0.elapsed() >= least);
             longest.map(|entry| entry.remove().notify_one()).is_some()
         };
-        evict(&mut self.waiting, MIN_WAITING) || evict(&mut self.stalled, MIN_STALLED)
+        evict(&mut self.waiting, MIN_WAITING)
+            || evict(&mut self.stalled, MIN_STALLED)
+            || evict(&mut self.held_back, MIN_STALLED)
     }
 }
 
@@ -154,6 +159,11 @@ impl Budget {
     /// Says that a connection waits for its client to read.
     pub(crate) fn stalled(&self) -> IdleGuard<'_> {
         self.idle(WaitsFor::Reader)
+    }
+
+    /// Says that a run waits for stdin that its client has announced.
+    pub(crate) fn held_back(&self) -> IdleGuard<'_> {
+        self.idle(WaitsFor::Stdin)
     }
 
     fn idle(&self, waits_for: WaitsFor) -> IdleGuard<'_> {

@@ -1,7 +1,8 @@
 //! One classic exchange: request, run, reply.
 
 use std::io;
-use std::time::Instant;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
@@ -9,17 +10,20 @@ use tracing::{debug, info, warn};
 use super::Shared;
 use super::budget::RunPermit;
 use super::config::OnDisconnect;
-use super::outputs::{self, Outputs, Rules};
+use super::outputs::{self, Outputs, Rules, Stop};
 use super::peer::Peer;
 use super::socket::{Socket, Transport};
 use super::spool::Allowance;
 use super::stdin::{self, Feed, StdinEnd};
 use crate::process::{Leader, Pipe, Process};
-use crate::proto::classic::ServerSession;
-use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent};
+use crate::proto::classic::{ServerSession, note};
+use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus};
 
 /// Requests are mostly one line; a longer one takes some more reads.
 const READ_LEN: usize = 4096;
+
+/// What a client is told that had to give way, see [`MIN_STALLED`](super::budget::MIN_STALLED).
+const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
 /// A connection on its way through its one exchange.
 pub(crate) struct Exchange<'a> {
@@ -95,13 +99,22 @@ impl<'a> Exchange<'a> {
         tokio::select! {
             biased;
             () = self.shared.shutdown.killing() => self.refuse(&shutting_down()).await,
+            () = self.given_up() => Err(io::ErrorKind::ConnectionAborted.into()),
             permit = self.shared.budget.run() => self.run(request, permit).await,
         }
     }
 
+    /// Resolves when the client has gone and its run is not to go on: its request is cut, or the server
+    /// is told to end what its clients give up.
+    async fn given_up(&self) {
+        match self.shared.config.classic_on_disconnect {
+            OnDisconnect::Kill => self.socket.hung_up().await,
+            OnDisconnect::Finish => self.socket.gone_before(self.session.stdin_missing()).await,
+        }
+    }
+
     /// Runs the command and sends its reply.
-    async fn run(&mut self, request: Request, mut permit: RunPermit) -> io::Result<()> {
-        let begin = Instant::now();
+    async fn run(&mut self, request: Request, permit: RunPermit) -> io::Result<()> {
         let spawned = {
             let _room = self.shared.budget.spawn().await;
             // The room may be that of a command which has been killed.
@@ -110,21 +123,30 @@ impl<'a> Exchange<'a> {
             }
             Process::spawn(&self.shared.spawner, &request.command).await
         };
+        match spawned {
+            Ok(process) => self.supervise(process, permit).await,
+            Err(error) => self.cannot_spawn(format!("cannot spawn: {error}")).await,
+        }
+    }
+
+    /// Owns a command until it is reaped, and sends its reply.
+    async fn supervise(&mut self, process: Process, mut permit: RunPermit) -> io::Result<()> {
         let Process {
             leader,
             stdin,
             stdout,
             stderr,
-        } = match spawned {
-            Ok(process) => process,
-            Err(error) => return self.cannot_spawn(format!("cannot spawn: {error}")).await,
-        };
-        let pid = leader.pid();
+        } = process;
+        let (begin, pid) = (Instant::now(), leader.pid());
         info!(id = self.id, peer = %Peer(&self.socket), pid, "started");
-        let outputs = outputs::collect(&leader, stdout, stderr, self.rules());
-        let outputs = self
-            .until_over(&leader, stdin, permit.take_stdin(), outputs)
+        let stop = Stop::default();
+        let outputs = outputs::collect(&leader, stdout, stderr, self.rules(&stop));
+        let mut outputs = self
+            .until_over(&leader, stdin, permit.take_stdin(), outputs, &stop)
             .await;
+        if let (Some(outputs), Some(reason)) = (&mut outputs, stop.reason()) {
+            outputs.stderr.push_note(&note(reason));
+        }
         if outputs.as_ref().is_some_and(|outputs| outputs.unkillable) {
             // Its descriptors and its number are taken until it dies.
             tokio::spawn(async move { (leader.reap().await, permit) });
@@ -134,7 +156,17 @@ impl<'a> Exchange<'a> {
         }
         let status = leader.reap().await;
         drop(permit);
-        let ms = begin.elapsed().as_millis();
+        self.answer(outputs, status, pid, begin.elapsed()).await
+    }
+
+    async fn answer(
+        &self,
+        outputs: Option<Outputs>,
+        status: io::Result<WaitStatus>,
+        pid: i32,
+        elapsed: Duration,
+    ) -> io::Result<()> {
+        let ms = elapsed.as_millis();
         match (outputs, status) {
             (Some(outputs), Ok(status)) => {
                 info!(id = self.id, pid, ms, %status, "exited");
@@ -152,13 +184,17 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn rules(&self) -> Rules<'a> {
+    fn rules<'b>(&self, stop: &'b Stop) -> Rules<'b>
+    where
+        'a: 'b,
+    {
         let config = &self.shared.config;
         Rules {
             allowance: Allowance::new(self.shared.spill.clone(), config.max_spill),
             linger: config.classic_linger,
             kill_grace: config.kill_grace,
             shutdown: &self.shared.shutdown,
+            stop,
         }
     }
 
@@ -170,26 +206,40 @@ impl<'a> Exchange<'a> {
         stdin: Pipe,
         permit: Option<OwnedSemaphorePermit>,
         outputs: impl Future<Output = Outputs>,
+        stop: &Stop,
     ) -> Option<Outputs> {
         let (socket, config) = (&self.socket, &self.shared.config);
         let (open, stdin_closed) = stdin::Open::new(stdin, permit);
-        let feed = Feed::new(socket, &mut self.session, leader.group(), open);
-        let gone = async {
-            if feed.run().await == StdinEnd::Gone {
-                return;
-            }
+        let feed = Feed::new(socket, &mut self.session, &self.shared.budget, leader, open);
+        let given_up = async {
             match config.classic_on_disconnect {
                 OnDisconnect::Finish => std::future::pending().await,
-                OnDisconnect::Kill => {
-                    socket.hung_up().await;
-                    leader.terminate(config.kill_grace).await;
-                }
+                OnDisconnect::Kill => socket.hung_up().await,
             }
+        };
+        let gone = async {
+            // The feed holds the command's stdin open until the tree has ended.
+            let (mut fed, mut given_up) = (pin!(feed.run()), pin!(given_up));
+            let end = tokio::select! {
+                biased;
+                end = &mut fed => Some(end),
+                () = &mut given_up => None,
+            };
+            match end {
+                Some(StdinEnd::Gone) => return,
+                Some(StdinEnd::HeldBack) => {
+                    stop.stop(HELD_BACK);
+                    std::future::pending().await
+                }
+                Some(StdinEnd::Whole) => given_up.await,
+                None => {}
+            }
+            leader.terminate(config.kill_grace).await;
         };
         let over = async {
             let outputs = outputs.await;
             if outputs.at_end {
-                // Whom the command left behind with its stdin gets all of it.
+                // What the command left behind may still read its stdin: it gets all of it.
                 tokio::select! {
                     _ = stdin_closed => {}
                     () = self.shared.shutdown.killing() => {}

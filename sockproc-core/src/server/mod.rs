@@ -93,8 +93,12 @@ impl Server {
     }
 
     /// Serves until `stop` resolves, then drains: closes idle connections, removes the sockets, and
-    /// returns when the last running command has been answered. When `stop_now` resolves meanwhile,
-    /// or after [`Config::drain_timeout`], what still runs is ended.
+    /// returns when the last running command has been answered. A client that reads nothing of its reply
+    /// for 5 s meanwhile is left.
+    ///
+    /// When `stop_now` resolves meanwhile, or after [`Config::drain_timeout`], what still runs is ended.
+    /// A server without such a timeout lets commands run on; `stop_now` then only ends the connections
+    /// that run nothing.
     ///
     /// # Errors
     /// A listener cannot be watched.
@@ -158,6 +162,11 @@ impl Server {
             _ = all_ended.recv() => return Ok(()),
             () = stop_now => {}
             () = timeout => {}
+        }
+        if self.shared.config.drain_timeout.is_none() {
+            self.shared.shutdown.hurry();
+            all_ended.recv().await;
+            return Ok(());
         }
         self.shared.shutdown.kill();
         // Clients that do not read, and commands that nothing kills, are left behind.

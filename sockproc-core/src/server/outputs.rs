@@ -37,6 +37,26 @@ pub(crate) struct Rules<'a> {
     pub(crate) linger: Option<Duration>,
     pub(crate) kill_grace: Duration,
     pub(crate) shutdown: &'a Shutdown,
+    /// Ends the run, too.
+    pub(crate) stop: &'a Stop,
+}
+
+/// What a run can be ended by, for a reason that its client is told.
+#[derive(Default)]
+pub(crate) struct Stop {
+    reason: OnceLock<&'static str>,
+    stopped: Notify,
+}
+
+impl Stop {
+    pub(crate) fn stop(&self, reason: &'static str) {
+        let _ = self.reason.set(reason);
+        self.stopped.notify_one();
+    }
+
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        self.reason.get().copied()
+    }
 }
 
 /// Reads both pipes to their ends, or to what `rules` take for it, and waits for the leader's exit.
@@ -109,6 +129,7 @@ async fn end(leader: &Leader, activity: &Activity, rules: &Rules<'_>) -> End {
         tokio::select! {
             () = activity.full.notified() => {}
             () = rules.shutdown.killing() => {}
+            () = rules.stop.stopped.notified() => {}
         }
         let exited = leader.terminate(rules.kill_grace).await;
         activity.silence(AFTER_KILL).await;

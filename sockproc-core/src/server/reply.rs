@@ -16,14 +16,14 @@ use crate::proto::{Refusal, RefusalKind, WaitStatus};
 /// Replies up to so many bytes leave in one piece.
 const SMALL_REPLY_LEN: u64 = 64 * 1024;
 
-/// After the reply a client has so much time from byte to byte to close.
+/// After the reply a client has so much time to close, or to go on with stdin that it has announced.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A client that sends more than this past what it announced is cut off.
 const MAX_DISCARD_LEN: u64 = 64 * 1024 * 1024;
 
-/// What is thrown away is read in pieces of so many bytes.
-const DISCARD_READ_LEN: usize = 4096;
+/// A server that ends leaves a client that reads nothing of its reply for so long.
+const MAX_UNREAD: Duration = Duration::from_secs(5);
 
 impl Exchange<'_> {
     pub(super) async fn reply(&self, status: WaitStatus, mut outputs: Outputs) -> io::Result<()> {
@@ -69,8 +69,9 @@ impl Exchange<'_> {
         self.socket.half_close();
         let idle = self.shared.budget.waiting();
         tokio::select! {
-            () = self.discard(LINGER) => {}
+            () = self.discard_rest() => {}
             () = idle.evicted() => {}
+            () = self.shared.shutdown.leaving(LINGER) => {}
             () = self.shared.shutdown.killing() => {}
         }
     }
@@ -82,14 +83,36 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Writes a piece of the reply; gives up on a client that reads nothing while others need room.
-    async fn write(&self, data: &[u8]) -> io::Result<()> {
-        let stalled = self.shared.budget.stalled();
-        tokio::select! {
-            biased;
-            written = self.socket.write_all(data) => written,
-            () = stalled.evicted() => Err(io::ErrorKind::TimedOut.into()),
+    /// Writes a piece of the reply; gives up on a client that reads nothing while others need room, or
+    /// while the server ends.
+    async fn write(&self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            match self.socket.try_write(data) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => {
+                    data = &data[written?..];
+                    continue;
+                }
+            }
+            let (stalled, untaken) = (self.shared.budget.stalled(), self.socket.untaken());
+            tokio::select! {
+                biased;
+                written = self.socket.write(data) => data = &data[written?..],
+                () = async {
+                    tokio::select! {
+                        () = stalled.evicted() => {}
+                        () = self.shared.shutdown.leaving(MAX_UNREAD) => {}
+                    }
+                } => {
+                    // The kernel takes more only when much of what it has is gone. A slow client that
+                    // reads steadily has begun to wait anew all the same.
+                    if self.socket.untaken() == untaken || self.shared.shutdown.is_hurrying() {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+            }
         }
+        Ok(())
     }
 
     /// Sends while what the client still sends is thrown away: it may read only when it has sent all.
@@ -98,7 +121,8 @@ impl Exchange<'_> {
         send: impl Future<Output = io::Result<()>>,
     ) -> io::Result<()> {
         let discard = async {
-            self.discard(Duration::MAX).await;
+            let mut left = self.session.stdin_left().saturating_add(MAX_DISCARD_LEN);
+            self.discard(&mut left, Duration::MAX).await;
             std::future::pending().await
         };
         tokio::select! {
@@ -108,16 +132,26 @@ impl Exchange<'_> {
         }
     }
 
-    /// Reads and forgets until end of file, `silence` from byte to byte or [`MAX_DISCARD_LEN`].
-    async fn discard(&self, silence: Duration) {
-        let mut chunk = [0; DISCARD_READ_LEN];
-        let mut left = self.session.stdin_left().saturating_add(MAX_DISCARD_LEN);
-        while let Ok(Ok(len @ 1..)) = timeout(silence, self.socket.read(&mut chunk)).await {
-            left = left.saturating_sub(len as u64);
-            if left == 0 {
-                return;
+    /// Reads and forgets what the client still sends after its reply: stdin that it has announced, until
+    /// it is silent for [`LINGER`]; then for so long what it has not announced.
+    async fn discard_rest(&self) {
+        let mut announced = self.session.stdin_left();
+        if self.discard(&mut announced, LINGER).await {
+            let mut left = MAX_DISCARD_LEN;
+            let _ = timeout(LINGER, self.discard(&mut left, LINGER)).await;
+        }
+    }
+
+    /// Reads and forgets `left` bytes; returns whether it came to that before end of file or `silence`
+    /// from byte to byte.
+    async fn discard(&self, left: &mut u64, silence: Duration) -> bool {
+        while *left > 0 {
+            match timeout(silence, self.socket.discard()).await {
+                Ok(Ok(len @ 1..)) => *left = left.saturating_sub(len as u64),
+                _ => return false,
             }
         }
+        true
     }
 }
 

@@ -1,4 +1,6 @@
-//! The two steps of a shut-down, as every connection sees them.
+//! The steps of a shut-down, as every connection sees them.
+
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -8,6 +10,8 @@ enum Step {
     Serving,
     /// Nothing new is taken; what runs goes on.
     Draining,
+    /// Clients are no longer waited for; what runs goes on.
+    Hurrying,
     /// What still runs is ended.
     Killing,
 }
@@ -24,6 +28,10 @@ impl Shutdown {
         self.0.send_replace(Step::Draining);
     }
 
+    pub(crate) fn hurry(&self) {
+        self.0.send_replace(Step::Hurrying);
+    }
+
     pub(crate) fn kill(&self) {
         self.0.send_replace(Step::Killing);
     }
@@ -33,9 +41,26 @@ impl Shutdown {
         self.reached(Step::Draining).await;
     }
 
+    /// Resolves once a client that lets the server wait is to be left: at once when that was asked for,
+    /// else after `patience`, counted from the beginning of the shut-down or from now.
+    pub(crate) async fn leaving(&self, patience: Duration) {
+        tokio::select! {
+            () = self.reached(Step::Hurrying) => {}
+            () = async {
+                self.draining().await;
+                tokio::time::sleep(patience).await;
+            } => {}
+        }
+    }
+
     /// Resolves once running commands are to be ended.
     pub(crate) async fn killing(&self) {
         self.reached(Step::Killing).await;
+    }
+
+    /// Whether clients are no longer waited for.
+    pub(crate) fn is_hurrying(&self) -> bool {
+        *self.0.borrow() >= Step::Hurrying
     }
 
     /// Whether running commands are to be ended: at once, when those who wait are still being told.

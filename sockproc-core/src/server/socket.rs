@@ -2,13 +2,22 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::task::coop::consume_budget;
 
+use crate::process::untaken;
 use crate::reactor::{ready_now, watch};
+
+/// What is thrown away is read in pieces of at most this, …
+pub(crate) const DISCARD_LEN: usize = 64 * 1024;
+
+/// … with such a pause between pieces of that length.
+pub(crate) const DISCARD_PAUSE: Duration = Duration::from_millis(1);
 
 /// Which kind of stream; they differ in what a hang-up looks like and in who can reach us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +47,8 @@ impl Socket {
 
     /// Reads what is there, waiting for something to be; 0 is end of file.
     pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A peer that always has more must not keep others from their turn.
+        consume_budget().await;
         loop {
             // A client sends its request with the connection: mostly it is there already.
             match self.try_read(buffer) {
@@ -51,27 +62,55 @@ impl Socket {
         }
     }
 
+    /// Reads and forgets at most [`DISCARD_LEN`] bytes, waiting for some; returns how many. More than
+    /// that at once is read with pauses, so that a client that floods takes no time from others.
+    pub(crate) async fn discard(&self) -> io::Result<usize> {
+        loop {
+            match self.try_discard() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut guard = self.fd.readable().await?;
+                    if ready_now(&self.fd, PollFlags::IN).is_empty() {
+                        guard.clear_ready();
+                    }
+                }
+                Ok(DISCARD_LEN) => {
+                    tokio::time::sleep(DISCARD_PAUSE).await;
+                    return Ok(DISCARD_LEN);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Not in the future of a connection: it would be as large as this buffer.
+    fn try_discard(&self) -> io::Result<usize> {
+        self.try_read(&mut [0; DISCARD_LEN])
+    }
+
     /// Reads what is there now, or fails with `WouldBlock`.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         receive(self.fd.get_ref(), buffer)
     }
 
-    /// Writes all of `data`, however slowly the peer reads.
-    pub(crate) async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
-        while !data.is_empty() {
+    /// Writes the beginning of `data`, or fails with `WouldBlock`; returns how much.
+    pub(crate) fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+        transmit(self.fd.get_ref(), data)
+    }
+
+    /// Writes the beginning of `data`, waiting until the peer takes some; returns how much.
+    pub(crate) async fn write(&self, data: &[u8]) -> io::Result<usize> {
+        consume_budget().await;
+        loop {
             // Written before readiness is asked for: `hung_up` clears it.
-            let result = match transmit(self.fd.get_ref(), data) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut guard = self.fd.writable().await?;
-                    guard
-                        .try_io(|fd| transmit(fd.get_ref(), data))
-                        .unwrap_or(Ok(0))
-                }
-                result => result,
-            };
-            data = &data[result?..];
+            match transmit(self.fd.get_ref(), data) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            let mut guard = self.fd.writable().await?;
+            if let Ok(result) = guard.try_io(|fd| transmit(fd.get_ref(), data)) {
+                return result;
+            }
         }
-        Ok(())
     }
 
     /// Ends our direction; the peer reads end of file after the last byte.
@@ -85,6 +124,12 @@ impl Socket {
     pub(crate) fn is_hung_up(&self) -> bool {
         let gone = PollFlags::HUP | PollFlags::ERR;
         ready_now(&self.fd, PollFlags::empty()).intersects(gone)
+    }
+
+    /// Bytes that were written and that the peer's kernel, or on a unix socket the peer itself, has not
+    /// taken.
+    pub(crate) fn untaken(&self) -> u64 {
+        untaken(&self.fd).unwrap_or(0)
     }
 
     /// Bytes that have come and were not read.
@@ -102,6 +147,15 @@ impl Socket {
                 return;
             }
             guard.clear_ready();
+        }
+    }
+
+    /// Resolves once the peer has gone altogether and fewer than `missing` bytes of it are still to be
+    /// read; never if they are all there.
+    pub(crate) async fn gone_before(&self, missing: u64) {
+        self.hung_up().await;
+        if self.unread() >= missing {
+            std::future::pending().await
         }
     }
 }

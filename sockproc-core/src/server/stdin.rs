@@ -3,11 +3,11 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use rustix::process::Signal;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::socket::Socket;
-use crate::process::{Group, Pipe, pump};
+use super::budget::Budget;
+use super::socket::{DISCARD_PAUSE, Socket};
+use crate::process::{Leader, Pipe, pump};
 use crate::proto::ServerEvent;
 use crate::proto::classic::ServerSession;
 
@@ -18,7 +18,10 @@ const READ_LEN: u64 = 256 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum StdinEnd {
     Whole,
+    /// The client went and left its request cut; the tree was killed.
     Gone,
+    /// The client sent nothing for so long that it had to give way; the tree was killed.
+    HeldBack,
 }
 
 /// Our end of a command's stdin. Dropped, it is closed, its descriptor is free, and who waits for
@@ -52,7 +55,8 @@ impl Open {
 pub(crate) struct Feed<'a> {
     socket: &'a Socket,
     session: &'a mut ServerSession,
-    group: Group,
+    budget: &'a Budget,
+    leader: &'a Leader,
     /// `None` once nobody reads: the rest is nobody's.
     open: Option<Open>,
 }
@@ -61,90 +65,100 @@ impl<'a> Feed<'a> {
     pub(crate) fn new(
         socket: &'a Socket,
         session: &'a mut ServerSession,
-        group: Group,
+        budget: &'a Budget,
+        leader: &'a Leader,
         open: Open,
     ) -> Self {
         Self {
             socket,
             session,
-            group,
+            budget,
+            leader,
             open: Some(open),
         }
     }
 
     /// Moves all of it, and closes the command's stdin at its end.
     ///
-    /// A client that goes before it has sent all that it announced takes its command with it: the
-    /// command's group is killed before its stdin ends, lest it takes half of its input for the whole.
+    /// A client that does not send all that it announced takes its command with it: the tree is killed
+    /// before its stdin ends, lest it takes half of its input for the whole.
     pub(crate) async fn run(mut self) -> StdinEnd {
-        let end = self.move_all().await;
-        if end == StdinEnd::Gone {
-            self.group.signal(Signal::KILL);
+        let end = self.move_all().await.break_value();
+        if end.is_some() {
+            self.leader.kill().await;
         }
-        end
+        end.unwrap_or(StdinEnd::Whole)
     }
 
-    async fn move_all(&mut self) -> StdinEnd {
+    async fn move_all(&mut self) -> ControlFlow<StdinEnd> {
         let mut buffer = Vec::new();
         loop {
-            let more = match self.session.next_event() {
-                Ok(Some(ServerEvent::Stdin(data))) => self.write(&data).await,
-                Ok(Some(ServerEvent::StdinEnd)) => return StdinEnd::Whole,
+            match self.session.next_event() {
+                Ok(Some(ServerEvent::Stdin(data))) => self.write(&data).await?,
+                Ok(Some(ServerEvent::StdinEnd)) => return ControlFlow::Continue(()),
                 _ => {
                     let len = self.session.stdin_left().min(READ_LEN);
                     buffer.resize(len as usize, 0);
-                    match self.read(&mut buffer).await {
-                        Ok(0) if !self.socket.is_hung_up() => {
-                            self.session.receive_eof();
-                            ControlFlow::Continue(())
-                        }
-                        Ok(len @ 1..) => {
+                    match self.read(&mut buffer).await? {
+                        0 => self.session.receive_eof(),
+                        len => {
                             let _ = self.session.receive_stdin(len as u64);
-                            self.write(&buffer[..len]).await
+                            self.write(&buffer[..len]).await?;
                         }
-                        Ok(0) | Err(_) => return StdinEnd::Gone,
                     }
                 }
-            };
-            if more.is_break() {
-                return StdinEnd::Gone;
             }
         }
     }
 
-    /// Reads from the client; meanwhile lets go of a pipe that nobody reads.
-    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(open) = &self.open {
-            tokio::select! {
-                biased;
-                read = self.socket.read(buffer) => return read,
-                () = pump::closed(&open.pipe) => self.open = None,
-            }
+    /// Reads from the client; 0 is a half-close. Breaks when the client has gone, or waits for so long
+    /// that it has to give way.
+    async fn read(&mut self, buffer: &mut [u8]) -> ControlFlow<StdinEnd, usize> {
+        let idle = self.budget.held_back();
+        let read = tokio::select! {
+            biased;
+            read = read_or_close(self.socket, &mut self.open, buffer) => read,
+            () = idle.evicted() => return ControlFlow::Break(StdinEnd::HeldBack),
+        };
+        match read {
+            Ok(0) if self.socket.is_hung_up() => ControlFlow::Break(StdinEnd::Gone),
+            Ok(len) => ControlFlow::Continue(len),
+            Err(_) => ControlFlow::Break(StdinEnd::Gone),
         }
-        self.socket.read(buffer).await
     }
 
     /// Writes to the command; breaks when the client goes meanwhile and leaves its request cut.
-    async fn write(&mut self, data: &[u8]) -> ControlFlow<()> {
+    async fn write(&mut self, data: &[u8]) -> ControlFlow<StdinEnd> {
         let Some(open) = &self.open else {
+            // What no one reads has no hurry, and others have.
+            tokio::time::sleep(DISCARD_PAUSE).await;
             return ControlFlow::Continue(());
         };
-        let left = self.session.stdin_left();
-        let cut_off = async {
-            self.socket.hung_up().await;
-            if self.socket.unread() >= left {
-                // All has been sent: whoever has gone left a whole request.
-                std::future::pending().await
-            }
-        };
+        let missing = self.session.stdin_missing();
         let taken = tokio::select! {
             biased;
             taken = pump::feed(&open.pipe, data) => taken,
-            () = cut_off => return ControlFlow::Break(()),
+            () = self.socket.gone_before(missing) => return ControlFlow::Break(StdinEnd::Gone),
         };
         if !matches!(taken, Ok(ControlFlow::Continue(()))) {
             self.open = None;
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Reads from the client; meanwhile lets go of a pipe that no process reads any more.
+async fn read_or_close(
+    socket: &Socket,
+    open: &mut Option<Open>,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    if let Some(Open { pipe, .. }) = open {
+        tokio::select! {
+            biased;
+            read = socket.read(buffer) => return read,
+            () = pump::closed(pipe) => *open = None,
+        }
+    }
+    socket.read(buffer).await
 }

@@ -15,6 +15,9 @@ on_both_transports!(
     stdin_that_nobody_reads_is_taken_while_the_server_drains,
     nothing_that_is_queued_starts_once_commands_are_being_killed,
     a_client_that_reads_nothing_does_not_keep_the_server_from_its_end,
+    a_client_that_reads_nothing_does_not_keep_a_classic_server_from_its_end,
+    a_client_that_drips_behind_its_reply_does_not_keep_a_classic_server_from_its_end,
+    a_second_signal_ends_what_waits_for_slow_readers_and_no_command,
 );
 
 const MIB: usize = 1 << 20;
@@ -94,6 +97,51 @@ fn a_client_that_reads_nothing_does_not_keep_the_server_from_its_end(on: Transpo
     server.wait_for("done");
     server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));
+}
+
+fn a_client_that_reads_nothing_does_not_keep_a_classic_server_from_its_end(on: Transport) {
+    let mut server = on.server();
+    let _unread = server.send(request("head -c 20000000 /dev/zero; echo > done", ""));
+    server.wait_for("done");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().signal(), Some(Signal::TERM.as_raw()));
+}
+
+fn a_client_that_drips_behind_its_reply_does_not_keep_a_classic_server_from_its_end(on: Transport) {
+    let mut server = on.server();
+    let mut dripping = server.send("true\r\n1000000\r\n");
+    poll_until(|| !dripping.is_silent_for(Duration::ZERO));
+    server.signal(Signal::TERM);
+    let mut ended = None;
+    poll_until(|| {
+        let _ = dripping.try_send("x");
+        ended = server.process.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().signal(), Some(Signal::TERM.as_raw()));
+}
+
+fn a_second_signal_ends_what_waits_for_slow_readers_and_no_command(on: Transport) {
+    let mut server = on.server();
+    let mut running = server.send("echo > started; cat\r\n2\r\n");
+    let mut slow = server.send(request("head -c 20000000 /dev/zero; echo > done", ""));
+    server.wait_for("started");
+    server.wait_for("done");
+    told_to_end(&server);
+    // It reads all the time, so the first signal leaves it alone.
+    for _ in 0..20 {
+        slow.read_exactly(1000);
+        thread::sleep(Duration::from_millis(5));
+    }
+    let before = server.fd_count();
+    server.signal(Signal::TERM);
+    poll_until(|| server.fd_count() < before);
+    // No more comes than the kernel had taken.
+    assert!(slow.skip_to_any_end() < 19_000_000);
+    running.send("hi");
+    assert_eq!(running.read_last_reply(), Reply::new(0, "hi", ""));
+    drop(running);
+    assert_eq!(server.wait().signal(), Some(Signal::TERM.as_raw()));
 }
 
 #[test]

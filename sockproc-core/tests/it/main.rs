@@ -5,6 +5,7 @@
 mod access;
 mod cgroups;
 mod conformance;
+mod disconnect;
 mod ending;
 mod held_up;
 mod hostile;

@@ -4,12 +4,16 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Connection, Reply, Transport, on_both_transports, poll_until, request};
+use crate::support::{
+    Connection, Reply, Transport, on_both_transports, poll_until, request, settled,
+};
 
 on_both_transports!(
     sixty_drippers_do_not_stop_a_61st_under_64_descriptors,
     sixty_clients_that_read_nothing_do_not_stop_a_61st_under_64_descriptors,
     idle_connections_stay_while_nobody_knocks,
+    twenty_clients_that_hold_back_their_stdin_do_not_stop_a_21st,
+    a_client_that_reads_steadily_is_not_cut_however_slow_it_is,
 );
 
 fn sixty_drippers_do_not_stop_a_61st_under_64_descriptors(on: Transport) {
@@ -38,6 +42,47 @@ fn sixty_clients_that_read_nothing_do_not_stop_a_61st_under_64_descriptors(on: T
     let large = request("head -c 8000000 /dev/zero", "");
     let _unread: Vec<_> = (0..60).map(|_| server.send(&large)).collect();
     assert_eq!(server.run("echo 61st"), Reply::new(0, "61st\n", ""));
+}
+
+/// They have 10 s, and are told why their commands were killed.
+fn twenty_clients_that_hold_back_their_stdin_do_not_stop_a_21st(on: Transport) {
+    let server = on.setup().shell("ulimit -n 64").start();
+    let mut clients: Vec<_> = (0..20)
+        .map(|_| server.send("cat > t$$ && echo > done$$\r\n10\r\nx"))
+        .collect();
+    settled(50, || server.fd_count());
+    assert_eq!(server.run("echo 21st"), Reply::new(0, "21st\n", ""));
+    let gave_way = clients
+        .iter_mut()
+        .find(|client| !client.is_silent_for(Duration::ZERO));
+    let reply = gave_way.unwrap().read_last_reply();
+    assert_eq!(reply.status, 9, "{reply:?}");
+    assert!(reply.err().starts_with("sockproc: killed: "), "{reply:?}");
+    let files = std::fs::read_dir(server.dir.path()).unwrap().flatten();
+    let mut names = files.map(|file| file.file_name().into_string().unwrap());
+    assert!(!names.any(|name| name.starts_with("done")));
+}
+
+/// It takes more than 10 s for a piece of its reply, and has waited longer than all others.
+fn a_client_that_reads_steadily_is_not_cut_however_slow_it_is(on: Transport) {
+    let server = on.setup().shell("ulimit -n 64").start();
+    let large = request("head -c 8000000 /dev/zero", "");
+    let mut steady = server.send(&large);
+    let (stop, stopped) = channel::<()>();
+    let reader = thread::spawn(move || {
+        let (pause, mut count) = (Duration::from_millis(100), 0);
+        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+            count += steady.read_exactly(6000).len() as u64;
+        }
+        count + steady.skip_to_end()
+    });
+    let _unread: Vec<_> = (0..60).map(|_| server.send(&large)).collect();
+    for _ in 0..3 {
+        assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+    }
+    drop(stop);
+    let head = "status:0\r\n8000000\r\n0\r\n";
+    assert_eq!(reader.join().unwrap(), 8_000_000 + head.len() as u64);
 }
 
 fn idle_connections_stay_while_nobody_knocks(on: Transport) {

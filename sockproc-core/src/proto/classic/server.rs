@@ -152,6 +152,15 @@ impl ServerSession {
         }
     }
 
+    /// Bytes of stdin that were announced and have not come here yet.
+    #[must_use]
+    pub fn stdin_missing(&self) -> u64 {
+        match self.state {
+            State::Stdin(left) => left.saturating_sub(self.buf.len() as u64),
+            _ => 0,
+        }
+    }
+
     /// The beginning of the reply: the command's wait status, and how many bytes of stdout follow.
     #[must_use]
     pub fn send_exited(&self, status: WaitStatus, stdout_len: u64) -> Bytes {

@@ -48,6 +48,11 @@ impl Connection {
         let _ = sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
     }
 
+    /// Goes away for threads that still send, too.
+    pub(crate) fn vanish_for_all(self) {
+        shutdown(&self.0, Shutdown::Both).unwrap();
+    }
+
     /// Everything up to a clean end of file.
     #[track_caller]
     pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
@@ -104,6 +109,16 @@ impl Connection {
         let timeout = Timespec::try_from(time).unwrap();
         let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
         poll(&mut fds, Some(&timeout)).unwrap() == 0
+    }
+
+    /// Reads until the connection ends in any way, keeps nothing, and counts.
+    pub(crate) fn skip_to_any_end(&mut self) -> u64 {
+        let mut chunk = vec![0; 1 << 20];
+        let mut count = 0;
+        while let Ok(length @ 1..) = self.0.read(&mut chunk) {
+            count += length as u64;
+        }
+        count
     }
 
     /// The server has closed this connection and sent nothing more.

@@ -28,7 +28,7 @@ pub(crate) struct Leader {
 }
 
 /// The right to wait for a leader; dropped without having been used, it has the tree ended.
-struct Claim {
+pub(super) struct Claim {
     pid: Pid,
     marks: Marks,
     ender: Ender,
@@ -36,16 +36,10 @@ struct Claim {
 }
 
 impl Leader {
-    /// Watches the child `pid`, whose tree bears `marks` and which is in the registry of `ender`.
-    pub(super) fn new(pid: Pid, pidfd: OwnedFd, marks: Marks, ender: Ender) -> io::Result<Self> {
-        let claim = Claim {
-            pid,
-            marks,
-            ender,
-            used: false,
-        };
+    /// Watches a child that is in the registry.
+    pub(super) fn new(claim: Claim, pidfd: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            pid,
+            pid: claim.pid,
             pidfd: reactor::watch(pidfd, Interest::READABLE)?,
             ending: OnceLock::new(),
             claim,
@@ -119,6 +113,16 @@ async fn ended(ending: &watch::Receiver<Option<Ended>>) -> Ended {
 }
 
 impl Claim {
+    /// The right to wait for `pid`, whose tree bears `marks` and which is in the registry of `ender`.
+    pub(super) fn new(pid: Pid, marks: Marks, ender: Ender) -> Self {
+        Self {
+            pid,
+            marks,
+            ender,
+            used: false,
+        }
+    }
+
     /// The wait status, if it is there for us; never blocks.
     fn wait(&mut self) -> io::Result<Option<WaitStatus>> {
         let waited = self.ender.leaders().wait_for_leader(self.pid);

@@ -5,9 +5,11 @@ mod command_line;
 mod end;
 mod leader;
 mod leaders;
+mod pipes;
 mod process_table;
 pub(crate) mod pump;
 mod spawn;
+mod spawn_threads;
 mod spawner;
 mod sys;
 mod tree;
@@ -22,13 +24,11 @@ pub(crate) use sys::untaken;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::reactor::watch;
-use tree::Marks;
+use pipes::OurEnds;
+use spawner::Started;
 
 /// Our end of a pipe whose other end a command holds.
 pub(crate) type Pipe = AsyncFd<OwnedFd>;
@@ -41,25 +41,35 @@ pub(crate) struct Process {
     pub(crate) stderr: Pipe,
 }
 
+/// Why there is no command to supervise.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpawnError {
+    #[error("cannot spawn: {0}")]
+    NotStarted(#[from] io::Error),
+    #[error("killed: it was started, but cannot be watched: {0}")]
+    Killed(io::Error),
+}
+
 impl Process {
     /// Starts `/bin/sh -c command` in a process group of its own.
     ///
-    /// Runs on a thread where blocking is allowed: an exec from a hung mount stops only its own run.
-    pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> io::Result<Self> {
-        let (spawner, ender) = (spawner.clone(), spawner.ender().clone());
+    /// # Cancel safety
+    /// If the future is dropped, a command that starts all the same is ended.
+    pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> Result<Self, SpawnError> {
         let line = CommandLine::shell(command)?;
-        let started = tokio::task::spawn_blocking(move || spawner.spawn(&line))
-            .await
-            .map_err(io::Error::other)??;
-        let marks = Marks {
-            pipes: started.child_ends()?,
-            cgroup: started.cgroup.map(Arc::new),
-        };
+        let (ours, theirs) = pipes::make().await?;
+        let Started { claim, pidfd } = spawner.spawn(line, theirs).await?;
+        let leader = Leader::new(claim, pidfd).map_err(SpawnError::Killed)?;
+        let OurEnds {
+            stdin,
+            stdout,
+            stderr,
+        } = ours;
         Ok(Self {
-            leader: Leader::new(started.pid, started.pidfd, marks, ender)?,
-            stdin: watch(started.stdin, Interest::WRITABLE)?,
-            stdout: watch(started.stdout, Interest::READABLE)?,
-            stderr: watch(started.stderr, Interest::READABLE)?,
+            leader,
+            stdin,
+            stdout,
+            stderr,
         })
     }
 }

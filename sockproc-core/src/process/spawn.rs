@@ -14,7 +14,7 @@ use std::ptr;
 use std::sync::atomic::Ordering::Release;
 
 use rustix::process::{
-    Pid, PidfdFlags, Rlimit, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid,
+    Pid, PidfdFlags, Rlimit, Signal, WaitOptions, getpid, kill_process_group, pidfd_open, waitpid,
 };
 
 use super::CommandLine;
@@ -67,6 +67,8 @@ pub(super) struct Plan<'a> {
     pub(super) open_files: Option<&'a Rlimit>,
     /// Signals to put back to their default.
     pub(super) signals: &'a [c_int],
+    /// The number of this process.
+    parent: c_int,
     /// Where the child writes its number.
     newborn: &'a Newborn,
     /// Written by the child into our memory when it fails.
@@ -88,6 +90,7 @@ impl<'a> Plan<'a> {
             cgroup: None,
             open_files: None,
             signals: &[],
+            parent: getpid().as_raw_nonzero().get(),
             newborn,
             error: 0,
         }
@@ -156,6 +159,11 @@ extern "C" fn in_child(plan: *mut c_void) -> c_int {
     unsafe {
         let plan = &mut *plan.cast::<Plan<'_>>();
         plan.newborn.store(libc::getpid(), Release);
+        // A command must not take the death of its server for the end of its input.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if libc::getppid() != plan.parent {
+            libc::_exit(127);
+        }
         libc::setpgid(0, 0);
         // First of all: what it leads to is in the cgroup, too.
         if let Some(cgroup) = plan.cgroup

@@ -1,4 +1,4 @@
-//! Starts commands: their pipes, and what they inherit from the server.
+//! Starts commands, with what they inherit from the server.
 
 use std::ffi::{CString, c_int};
 use std::io;
@@ -6,14 +6,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Rlimit};
+use rustix::process::Rlimit;
+use tokio::sync::oneshot;
 
-use super::cgroup::{Delegation, RunCgroup};
+use super::cgroup::Delegation;
 use super::command_line::environment;
 use super::end::Ender;
-use super::process_table::ChildEnd;
+use super::leader::Claim;
+use super::pipes::TheirEnds;
 use super::spawn::{self, Plan};
+use super::spawn_threads::SpawnThreads;
+use super::tree::Marks;
 use super::{CommandLine, Leaders};
 
 /// Signals 1–64 on Linux; the real-time ones are among them.
@@ -26,6 +29,7 @@ pub(crate) struct Spawner {
     /// Where each run gets a cgroup of its own, if anywhere.
     delegation: Option<Delegation>,
     ender: Ender,
+    threads: SpawnThreads,
 }
 
 struct Inherited {
@@ -36,32 +40,10 @@ struct Inherited {
     signals: Vec<c_int>,
 }
 
-/// A child that has executed its program.
-pub(crate) struct Started {
-    pub(crate) pid: Pid,
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) stdin: OwnedFd,
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
-    pub(super) cgroup: Option<RunCgroup>,
-}
-
-impl Started {
-    /// The command's ends of its pipes.
-    pub(super) fn child_ends(&self) -> io::Result<Vec<ChildEnd>> {
-        let end = |ours: &OwnedFd, is_for_writing| {
-            let inode = rustix::fs::fstat(ours)?.st_ino;
-            Ok::<_, io::Error>(ChildEnd {
-                inode,
-                is_for_writing,
-            })
-        };
-        Ok(vec![
-            end(&self.stdin, false)?,
-            end(&self.stdout, true)?,
-            end(&self.stderr, true)?,
-        ])
-    }
+/// A child that has executed its program. Dropped, it is ended and reaped.
+pub(super) struct Started {
+    pub(super) claim: Claim,
+    pub(super) pidfd: OwnedFd,
 }
 
 impl Spawner {
@@ -83,6 +65,7 @@ impl Spawner {
             inherited: Arc::new(inherited),
             delegation: None,
             ender: Ender::start(grace)?,
+            threads: SpawnThreads::start()?,
         })
     }
 
@@ -106,50 +89,36 @@ impl Spawner {
         self.ender.leaders()
     }
 
-    pub(super) fn ender(&self) -> &Ender {
-        &self.ender
+    /// Starts `line` on a thread where it may block; waits until it has been executed.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, a command that starts all the same is ended.
+    pub(super) async fn spawn(&self, line: CommandLine, stdio: TheirEnds) -> io::Result<Started> {
+        let (tell, told) = oneshot::channel();
+        let spawner = self.clone();
+        // Dropped here if no one waits any more: that ends the command.
+        self.threads
+            .run(move || drop(tell.send(spawner.spawn_here(&line, &stdio))));
+        told.await.map_err(io::Error::other)?
     }
 
-    /// Starts `line`; blocks until it has been executed.
-    pub(crate) fn spawn(&self, line: &CommandLine) -> io::Result<Started> {
-        let (child_stdin, stdin) = pipe()?;
-        let (stdout, child_stdout) = pipe()?;
-        let (stderr, child_stderr) = pipe()?;
-        // Nothing may fail between the child's birth and its watch.
-        for ours in [&stdin, &stdout, &stderr] {
-            rustix::io::ioctl_fionbio(ours, true)?;
-        }
+    fn spawn_here(&self, line: &CommandLine, stdio: &TheirEnds) -> io::Result<Started> {
         let entered = self.delegation.as_ref().map(Delegation::add).transpose()?;
         let (cgroup, procs) = entered.unzip();
-        let stdio = [&child_stdin, &child_stdout, &child_stderr].map(AsRawFd::as_raw_fd);
+        let marks = Marks {
+            pipes: stdio.marks()?,
+            cgroup: cgroup.map(Arc::new),
+            _threads: Some(self.threads.clone()),
+        };
         let (pid, pidfd) = self.leaders().add_leader(|newborn| {
+            let stdio = stdio.0.each_ref().map(AsRawFd::as_raw_fd);
             let mut plan = Plan::new(line, &self.inherited.environment, stdio, newborn);
             plan.cgroup = procs.as_ref().map(AsRawFd::as_raw_fd);
             plan.open_files = self.inherited.open_files.as_ref();
             plan.signals = &self.inherited.signals;
             plan.execute()
         })?;
-        Ok(Started {
-            cgroup,
-            pid,
-            pidfd,
-            stdin,
-            stdout,
-            stderr,
-        })
-    }
-}
-
-/// A pipe (read end, write end) outside 0–2, which the child is about to overwrite.
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok((above_stdio(read)?, above_stdio(write)?))
-}
-
-fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 {
-        Ok(fd)
-    } else {
-        Ok(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?)
+        let claim = Claim::new(pid, marks, self.ender.clone());
+        Ok(Started { claim, pidfd })
     }
 }

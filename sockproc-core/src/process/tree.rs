@@ -12,6 +12,7 @@ use rustix::process::{Pid, getpid};
 
 use super::cgroup::RunCgroup;
 use super::process_table::{ChildEnd, Entry, ProcessTable};
+use super::spawn_threads::SpawnThreads;
 
 /// The processes of one run. Its leader must stay unreaped as long as this is used: the zombie pins
 /// the number of the process group and of the session.
@@ -30,6 +31,8 @@ pub(super) struct Marks {
     /// The ends of the pipes that were made for this run.
     pub(super) pipes: Vec<ChildEnd>,
     pub(super) cgroup: Option<Arc<RunCgroup>>,
+    /// Kept, as the leader is killed when the thread that started it ends.
+    pub(super) _threads: Option<SpawnThreads>,
 }
 
 impl Tree {

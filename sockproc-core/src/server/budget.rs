@@ -151,6 +151,16 @@ impl Budget {
         self.spawns.acquire().await.expect("never closed")
     }
 
+    /// Lets others start although the command of `room` still does. Its descriptors are counted with all
+    /// others then; where there are no more, others do wait.
+    pub(crate) fn slow_spawn<'a>(&'a self, room: SemaphorePermit<'a>) -> impl Sized + use<'a> {
+        let fds = self.fds.clone();
+        match fds.try_acquire_many_owned(SPAWN_FDS as u32) {
+            Ok(fds) => (Some(fds), None),
+            Err(_) => (None, Some(room)),
+        }
+    }
+
     /// Says that a connection waits for its client's request, or for the client to close.
     pub(crate) fn waiting(&self) -> IdleGuard<'_> {
         self.idle(WaitsFor::Request)

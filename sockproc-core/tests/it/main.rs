@@ -10,6 +10,7 @@ mod ending;
 mod held_up;
 mod hostile;
 mod keep;
+mod killed_server;
 mod leaks;
 mod limits;
 mod mended;

@@ -1,0 +1,149 @@
+//! The threads that start commands.
+//!
+//! A command gets SIGKILL when the thread that started it ends (`PR_SET_PDEATHSIG`, prctl(2)), so these
+//! live as long as the server and as every command of it. One that hangs in the kernel, because the
+//! program is on a hung mount, stops its own command only: another thread takes its place.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// So many starts may hang in the kernel before others wait for them.
+const MAX_THREADS: usize = 64;
+
+/// Clones share the threads, which end with the last of them.
+#[derive(Debug, Clone)]
+pub(super) struct SpawnThreads(Arc<Owner>);
+
+/// Tells the threads of its end.
+#[derive(Debug)]
+struct Owner(Arc<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    is_over: bool,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl SpawnThreads {
+    /// Threads are started as they are needed, the first one now.
+    ///
+    /// # Errors
+    /// The kernel has no thread.
+    pub(super) fn start() -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        queue.add_thread()?;
+        Ok(Self(Arc::new(Owner(queue))))
+    }
+
+    /// Has a thread do `job`. If the kernel has no thread more, it waits for one of those there are.
+    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        let queue = &self.0.0;
+        let mut state = queue.lock();
+        state.jobs.push_back(Box::new(job));
+        let is_short = state.jobs.len() > state.idle && state.threads < MAX_THREADS;
+        drop(state);
+        queue.changed.notify_one();
+        if is_short {
+            let _ = queue.add_thread();
+        }
+    }
+}
+
+impl Queue {
+    fn add_thread(self: &Arc<Self>) -> io::Result<()> {
+        let queue = self.clone();
+        self.lock().threads += 1;
+        let started = thread::Builder::new()
+            .name("sockproc-spawn".into())
+            .spawn(move || queue.work());
+        if started.is_err() {
+            self.lock().threads -= 1;
+        }
+        started.map(drop)
+    }
+
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                job();
+                state = self.lock();
+            } else if state.is_over {
+                return;
+            } else {
+                state.idle += 1;
+                let woken = self.changed.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn jobs_that_hang_hold_up_no_other() {
+        let threads = SpawnThreads::start().unwrap();
+        let (release, hang) = channel::<()>();
+        let hang = Arc::new(Mutex::new(hang));
+        for _ in 0..8 {
+            let hang = hang.clone();
+            threads.run(move || {
+                let _ = hang.lock().unwrap().recv();
+            });
+        }
+        let (tell, told) = channel();
+        threads.run(move || tell.send(thread::current().id()).unwrap());
+        assert_ne!(told.recv().unwrap(), thread::current().id());
+        drop(release);
+    }
+
+    #[test]
+    fn threads_are_used_again() {
+        let threads = SpawnThreads::start().unwrap();
+        let (tell, told) = channel();
+        for _ in 0..100 {
+            let tell = tell.clone();
+            threads.run(move || tell.send(()).unwrap());
+            told.recv().unwrap();
+        }
+        assert!(threads.0.0.lock().threads <= 3);
+    }
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZero;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ const SPAWN_FDS: usize = 3;
 /// How many commands may be starting beyond one for each core. More at once start none of them sooner,
 /// and keep the client that waits for them, an event loop perhaps, from its core for longer.
 const SPARE_SPAWNS: usize = 1;
+
+/// Where no start comes to an end for so long, all of them hang.
+const HUNG_START: Duration = Duration::from_millis(20);
 
 /// Spill file, the socket's directory while it is locked, and one to look around with.
 const SPARE_FDS: usize = 3;
@@ -41,6 +45,8 @@ pub(crate) struct Budget {
     last_run: Arc<Semaphore>,
     /// How many commands may be between pipe(2) and execve(2).
     spawns: Semaphore,
+    /// How many have been.
+    ended_spawns: AtomicU64,
     idle: Mutex<Idle>,
 }
 
@@ -66,6 +72,19 @@ enum WaitsFor {
 pub(crate) struct RunPermit {
     _permit: OwnedSemaphorePermit,
     stdin: Option<OwnedSemaphorePermit>,
+}
+
+/// Room to start a command, until dropped.
+pub(crate) struct SpawnPermit<'a> {
+    ended: &'a AtomicU64,
+    _regular: Option<SemaphorePermit<'a>>,
+    _extra: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for SpawnPermit<'_> {
+    fn drop(&mut self) {
+        self.ended.fetch_add(1, Relaxed);
+    }
 }
 
 /// A connection that waits for its client, as long as this lives.
@@ -118,6 +137,7 @@ impl Budget {
             fds: Arc::new(Semaphore::new(fds)),
             last_run: Arc::new(Semaphore::new(1)),
             spawns: Semaphore::new(spawns),
+            ended_spawns: AtomicU64::new(0),
             idle: Mutex::default(),
         })
     }
@@ -147,17 +167,39 @@ impl Budget {
     }
 
     /// Room for the descriptors that exist only while a command is being started.
-    pub(crate) async fn spawn(&self) -> SemaphorePermit<'_> {
-        self.spawns.acquire().await.expect("never closed")
+    ///
+    /// Where no start comes to an end, they hang in the kernel, on a mount perhaps: others no longer wait
+    /// for them, as long as there are descriptors.
+    pub(crate) async fn spawn(&self) -> SpawnPermit<'_> {
+        if let Ok(permit) = self.spawns.try_acquire() {
+            return self.spawn_permit(Some(permit), None);
+        }
+        let mut acquired = pin!(self.spawns.acquire());
+        loop {
+            let ended = self.ended_spawns.load(Relaxed);
+            tokio::select! {
+                biased;
+                permit = &mut acquired => return self.spawn_permit(permit.ok(), None),
+                () = tokio::time::sleep(HUNG_START) => {}
+            }
+            if self.ended_spawns.load(Relaxed) == ended {
+                let fds = self.fds.clone().try_acquire_many_owned(SPAWN_FDS as u32);
+                if let Ok(fds) = fds {
+                    return self.spawn_permit(None, Some(fds));
+                }
+            }
+        }
     }
 
-    /// Lets others start although the command of `room` still does. Its descriptors are counted with all
-    /// others then; where there are no more, others do wait.
-    pub(crate) fn slow_spawn<'a>(&'a self, room: SemaphorePermit<'a>) -> impl Sized + use<'a> {
-        let fds = self.fds.clone();
-        match fds.try_acquire_many_owned(SPAWN_FDS as u32) {
-            Ok(fds) => (Some(fds), None),
-            Err(_) => (None, Some(room)),
+    fn spawn_permit<'a>(
+        &'a self,
+        regular: Option<SemaphorePermit<'a>>,
+        extra: Option<OwnedSemaphorePermit>,
+    ) -> SpawnPermit<'a> {
+        SpawnPermit {
+            ended: &self.ended_spawns,
+            _regular: regular,
+            _extra: extra,
         }
     }
 

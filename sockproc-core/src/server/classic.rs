@@ -22,9 +22,6 @@ use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, Wa
 /// Requests are mostly one line; a longer one takes some more reads.
 const READ_LEN: usize = 4096;
 
-/// A start that takes so long hangs in the kernel, on a mount perhaps: others do not wait for it.
-const SLOW_START: Duration = Duration::from_millis(20);
-
 /// What a client is told that had to give way, see [`MIN_STALLED`](super::budget::MIN_STALLED).
 const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
@@ -118,22 +115,13 @@ impl<'a> Exchange<'a> {
 
     /// Runs the command and sends its reply.
     async fn run(&mut self, request: Request, permit: RunPermit) -> io::Result<()> {
-        let room = self.shared.budget.spawn().await;
-        // The room may be that of a command which has been killed.
-        if self.shared.shutdown.is_killing() {
-            return self.refuse(&shutting_down()).await;
-        }
-        let mut spawned = pin!(Process::spawn(&self.shared.spawner, &request.command));
-        let spawned = tokio::select! {
-            biased;
-            spawned = &mut spawned => {
-                drop(room);
-                spawned
+        let spawned = {
+            let _room = self.shared.budget.spawn().await;
+            // The room may be that of a command which has been killed.
+            if self.shared.shutdown.is_killing() {
+                return self.refuse(&shutting_down()).await;
             }
-            () = tokio::time::sleep(SLOW_START) => {
-                let _descriptors = self.shared.budget.slow_spawn(room);
-                spawned.await
-            }
+            Process::spawn(&self.shared.spawner, &request.command).await
         };
         match spawned {
             Ok(process) => self.supervise(process, permit).await,

@@ -73,6 +73,8 @@ pub mod proto;
 mod reactor;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+mod threads;
 
 pub use address::{Address, AddressError};
 pub use error::Error;

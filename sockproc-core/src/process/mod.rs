@@ -9,7 +9,6 @@ mod pipes;
 mod process_table;
 pub(crate) mod pump;
 mod spawn;
-mod spawn_threads;
 mod spawner;
 mod sys;
 mod tree;

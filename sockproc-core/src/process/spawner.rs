@@ -15,12 +15,15 @@ use super::end::Ender;
 use super::leader::Claim;
 use super::pipes::TheirEnds;
 use super::spawn::{self, Plan};
-use super::spawn_threads::SpawnThreads;
 use super::tree::Marks;
 use super::{CommandLine, Leaders};
+use crate::threads::Threads;
 
 /// Signals 1–64 on Linux; the real-time ones are among them.
 const LAST_SIGNAL: c_int = 64;
+
+/// So many starts may hang in the kernel, as those of programs on a hung mount do.
+const MAX_STARTS: usize = 64;
 
 /// Starts commands with what they inherit from this process, read once.
 #[derive(Clone)]
@@ -29,7 +32,9 @@ pub(crate) struct Spawner {
     /// Where each run gets a cgroup of its own, if anywhere.
     delegation: Option<Delegation>,
     ender: Ender,
-    threads: SpawnThreads,
+    /// A command gets SIGKILL when the thread that started it ends (`PR_SET_PDEATHSIG`, prctl(2)), so
+    /// these live as long as the server and as every command of it.
+    threads: Threads,
 }
 
 struct Inherited {
@@ -65,7 +70,7 @@ impl Spawner {
             inherited: Arc::new(inherited),
             delegation: None,
             ender: Ender::start(grace)?,
-            threads: SpawnThreads::start()?,
+            threads: Threads::start("sockproc-spawn", MAX_STARTS)?,
         })
     }
 

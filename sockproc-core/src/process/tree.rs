@@ -12,7 +12,7 @@ use rustix::process::{Pid, getpid};
 
 use super::cgroup::RunCgroup;
 use super::process_table::{ChildEnd, Entry, ProcessTable};
-use super::spawn_threads::SpawnThreads;
+use crate::threads::Threads;
 
 /// The processes of one run. Its leader must stay unreaped as long as this is used: the zombie pins
 /// the number of the process group and of the session.
@@ -32,7 +32,7 @@ pub(super) struct Marks {
     pub(super) pipes: Vec<ChildEnd>,
     pub(super) cgroup: Option<Arc<RunCgroup>>,
     /// Kept, as the leader is killed when the thread that started it ends.
-    pub(super) _threads: Option<SpawnThreads>,
+    pub(super) _threads: Option<Threads>,
 }
 
 impl Tree {

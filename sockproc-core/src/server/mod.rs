@@ -13,6 +13,7 @@ mod socket;
 mod spill;
 mod spool;
 mod stdin;
+mod strangers;
 
 pub use config::{Cgroup, Config, OnDisconnect};
 pub use listener::{BindError, Listener, SocketOptions};
@@ -41,6 +42,7 @@ use classic::Exchange;
 use shutdown::Shutdown;
 use socket::{Socket, Transport};
 use spill::Spill;
+use strangers::Strangers;
 
 /// Runs the commands of everyone who connects.
 ///
@@ -59,6 +61,7 @@ pub(crate) struct Shared {
     budget: Budget,
     spawner: Spawner,
     spill: Spill,
+    strangers: Strangers,
     shutdown: Shutdown,
     next_id: AtomicU64,
 }
@@ -85,6 +88,7 @@ impl Server {
                 budget: Budget::new(limit)?,
                 spawner: Spawner::new(before, config.kill_grace)?.with_cgroups(delegation),
                 spill,
+                strangers: Strangers::new()?,
                 shutdown: Shutdown::new(),
                 next_id: AtomicU64::new(1),
                 config,
@@ -272,7 +276,7 @@ impl Shared {
 
     async fn serve(&self, socket: OwnedFd, transport: Transport) -> io::Result<()> {
         let id = self.next_id.fetch_add(1, Relaxed);
-        let socket = Socket::new(socket, transport)?;
+        let socket = Socket::new(socket, transport, self.strangers.clone())?;
         Exchange::new(self, socket, id).serve().await;
         Ok(())
     }

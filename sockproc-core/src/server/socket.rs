@@ -10,6 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::coop::consume_budget;
 
+use super::strangers::Strangers;
 use crate::process::untaken;
 use crate::reactor::{ready_now, watch};
 
@@ -30,14 +31,16 @@ pub(crate) enum Transport {
 pub(crate) struct Socket {
     fd: AsyncFd<OwnedFd>,
     transport: Transport,
+    strangers: Strangers,
 }
 
 impl Socket {
     /// Takes over a socket that is non-blocking already.
-    pub(crate) fn new(fd: OwnedFd, transport: Transport) -> io::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd, transport: Transport, strangers: Strangers) -> io::Result<Self> {
         Ok(Self {
             fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
             transport,
+            strangers,
         })
     }
 
@@ -47,37 +50,38 @@ impl Socket {
 
     /// Reads what is there, waiting for something to be; 0 is end of file.
     pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A peer that always has more must not keep others from their turn.
-        consume_budget().await;
-        loop {
-            // A client sends its request with the connection: mostly it is there already.
-            match self.try_read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-            let mut guard = self.fd.readable().await?;
-            if let Ok(result) = guard.try_io(|fd| receive(fd.get_ref(), buffer)) {
-                return result;
-            }
-        }
+        self.when_readable(|| self.try_read(buffer)).await
     }
 
     /// Reads and forgets at most [`DISCARD_LEN`] bytes, waiting for some; returns how many. More than
     /// that at once is read with pauses, so that a client that floods takes no time from others.
     pub(crate) async fn discard(&self) -> io::Result<usize> {
+        let len = self.when_readable(|| self.try_discard()).await?;
+        if len == DISCARD_LEN {
+            tokio::time::sleep(DISCARD_PAUSE).await;
+        }
+        Ok(len)
+    }
+
+    /// What `read` returns, once that is not `WouldBlock`.
+    async fn when_readable(
+        &self,
+        mut read: impl FnMut() -> io::Result<usize>,
+    ) -> io::Result<usize> {
         loop {
-            match self.try_discard() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut guard = self.fd.readable().await?;
-                    if ready_now(&self.fd, PollFlags::IN).is_empty() {
-                        guard.clear_ready();
-                    }
-                }
-                Ok(DISCARD_LEN) => {
-                    tokio::time::sleep(DISCARD_PAUSE).await;
-                    return Ok(DISCARD_LEN);
-                }
+            // A peer that always has more, or that sends descriptors, must not keep others from their turn.
+            consume_budget().await;
+            if self.transport == Transport::Unix {
+                self.strangers.room().await;
+            }
+            // A client sends its request with the connection: mostly it is there already.
+            match read() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
+            }
+            let mut guard = self.fd.readable().await?;
+            if let Ok(result) = guard.try_io(|_| read()) {
+                return result;
             }
         }
     }
@@ -88,8 +92,13 @@ impl Socket {
     }
 
     /// Reads what is there now, or fails with `WouldBlock`.
-    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        receive(self.fd.get_ref(), buffer)
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.fd.get_ref();
+        let read = rustix::io::retry_on_intr(|| match self.transport {
+            Transport::Unix => self.strangers.read(fd, buffer),
+            Transport::Tcp => Ok(recv(fd, &mut *buffer, RecvFlags::empty())?.0),
+        });
+        Ok(read?)
     }
 
     /// Writes the beginning of `data`, or fails with `WouldBlock`; returns how much.
@@ -164,10 +173,6 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(rustix::io::retry_on_intr(|| recv(fd, &mut *buffer, RecvFlags::empty()))?.0)
 }
 
 fn transmit(fd: &OwnedFd, data: &[u8]) -> io::Result<usize> {

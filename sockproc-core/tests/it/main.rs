@@ -20,5 +20,6 @@ mod pressure;
 mod run;
 mod serve;
 mod spill;
+mod strangers;
 mod support;
 mod tree;

@@ -1,27 +1,24 @@
-//! The threads that start commands.
-//!
-//! A command gets SIGKILL when the thread that started it ends (`PR_SET_PDEATHSIG`, prctl(2)), so these
-//! live as long as the server and as every command of it. One that hangs in the kernel, because the
-//! program is on a hung mount, stops its own command only: another thread takes its place.
+//! Threads for work that may hang in the kernel. One that hangs stops its own work only: another takes
+//! its place.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// So many starts may hang in the kernel before others wait for them.
-const MAX_THREADS: usize = 64;
-
 /// Clones share the threads, which end with the last of them.
 #[derive(Debug, Clone)]
-pub(super) struct SpawnThreads(Arc<Owner>);
+pub(crate) struct Threads(Arc<Owner>);
 
 /// Tells the threads of its end.
 #[derive(Debug)]
 struct Owner(Arc<Queue>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
+    name: &'static str,
+    /// So many jobs may hang before others wait for them.
+    most: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -36,23 +33,28 @@ struct State {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-impl SpawnThreads {
-    /// Threads are started as they are needed, the first one now.
+impl Threads {
+    /// At most `most` threads of this name. They are started as they are needed, the first one now.
     ///
     /// # Errors
     /// The kernel has no thread.
-    pub(super) fn start() -> io::Result<Self> {
-        let queue = Arc::new(Queue::default());
+    pub(crate) fn start(name: &'static str, most: usize) -> io::Result<Self> {
+        let queue = Arc::new(Queue {
+            name,
+            most,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         queue.add_thread()?;
         Ok(Self(Arc::new(Owner(queue))))
     }
 
     /// Has a thread do `job`. If the kernel has no thread more, it waits for one of those there are.
-    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         let queue = &self.0.0;
         let mut state = queue.lock();
         state.jobs.push_back(Box::new(job));
-        let is_short = state.jobs.len() > state.idle && state.threads < MAX_THREADS;
+        let is_short = state.jobs.len() > state.idle && state.threads < queue.most;
         drop(state);
         queue.changed.notify_one();
         if is_short {
@@ -66,7 +68,7 @@ impl Queue {
         let queue = self.clone();
         self.lock().threads += 1;
         let started = thread::Builder::new()
-            .name("sockproc-spawn".into())
+            .name(self.name.into())
             .spawn(move || queue.work());
         if started.is_err() {
             self.lock().threads -= 1;
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn jobs_that_hang_hold_up_no_other() {
-        let threads = SpawnThreads::start().unwrap();
+        let threads = Threads::start("test", 16).unwrap();
         let (release, hang) = channel::<()>();
         let hang = Arc::new(Mutex::new(hang));
         for _ in 0..8 {
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn threads_are_used_again() {
-        let threads = SpawnThreads::start().unwrap();
+        let threads = Threads::start("test", 16).unwrap();
         let (tell, told) = channel();
         for _ in 0..100 {
             let tell = tell.clone();

@@ -1,0 +1,84 @@
+//! Descriptors that clients send although no one asked for them (`SCM_RIGHTS`, unix(7)).
+//!
+//! The kernel would close what a plain read does not take, on the reading thread; and closing a TCP
+//! socket with SO_LINGER and unsent data blocks until the linger is over (socket(7)). So all of them are
+//! received, and closed on threads of their own.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use crate::threads::Threads;
+
+/// The most that the kernel passes with one message (`SCM_MAX_FD`).
+const MAX_FDS: usize = 253;
+
+/// So many closes may hang, as those of files of a hung mount do.
+const MAX_CLOSES: usize = 4;
+
+/// While more than this wait to be closed, no connection is read.
+const MAX_WAITING: usize = 2 * MAX_FDS;
+
+/// Closes what strangers send. Clones share the threads.
+#[derive(Clone)]
+pub(crate) struct Strangers {
+    threads: Threads,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Strangers {
+    /// # Errors
+    /// The kernel has no thread.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            threads: Threads::start("sockproc-close", MAX_CLOSES)?,
+            waiting: Arc::default(),
+        })
+    }
+
+    /// Reads from a unix socket, and has descriptors closed that come with the bytes.
+    pub(crate) fn read(&self, socket: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let received = recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let mut fds = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(sent) = message {
+                fds.extend(sent);
+            }
+        }
+        if !fds.is_empty() {
+            self.close(fds);
+        }
+        Ok(received.bytes)
+    }
+
+    /// Resolves when there is room for more descriptors: those of one client are not to use up those of
+    /// the server.
+    pub(crate) async fn room(&self) {
+        const PAUSE: Duration = Duration::from_millis(1);
+        while self.waiting.load(Relaxed) > MAX_WAITING {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn close(&self, fds: Vec<OwnedFd>) {
+        self.waiting.fetch_add(fds.len(), Relaxed);
+        let waiting = self.waiting.clone();
+        self.threads.run(move || {
+            for fd in fds {
+                // Fails for all but sockets, which are what lingers.
+                let _ = set_socket_linger(&fd, Some(Duration::ZERO));
+                drop(fd);
+                waiting.fetch_sub(1, Relaxed);
+            }
+        });
+    }
+}

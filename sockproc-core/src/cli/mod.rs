@@ -11,7 +11,7 @@ mod run;
 mod serve;
 mod serving;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Write};
 
@@ -25,6 +25,9 @@ const USAGE: &str = "\
 Usage: sockproc (<unix-socket-path>|<tcp-port>) [pidfile] [--foreground]
        sockproc <COMMAND> [OPTIONS]    (sockproc --help lists the commands)
 ";
+
+/// As in [`Cli`].
+const SUBCOMMANDS: [&str; 3] = ["serve", "run", "ping"];
 
 /// Runs commands for programs that must not block or fork.
 #[derive(Parser)]
@@ -54,12 +57,18 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
         return usage();
     };
     let is_ours = match first.to_str() {
-        Some("-h" | "--help" | "-V" | "--version" | "serve" | "run" | "ping") => true,
-        Some(text) if text.starts_with('-') => {
-            return usage();
-        }
-        _ => false,
+        Some("-h" | "--help" | "-V" | "--version") => true,
+        Some("help") => return main(program, vec!["--help".into()]),
+        Some(text) if text.starts_with('-') => return usage(),
+        Some(text) => SUBCOMMANDS.contains(&text),
+        None => false,
     };
+    if let (false, Some(meant)) = (is_ours, misspelt(first)) {
+        let error = format!(
+            "no command {first:?}, but {meant:?}; for a socket of that name give a path: ./"
+        );
+        return fail(error, USAGE_EXIT_CODE);
+    }
     if !is_ours {
         return classic::main(program, &args);
     }
@@ -75,13 +84,24 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
     }
 }
 
+/// The subcommand that `word` is one letter away from, or two if it is long. Whatever is no plain word
+/// is a path.
+fn misspelt(word: &OsStr) -> Option<&'static str> {
+    let word = word.to_str()?;
+    let is_plain = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let most = if word.len() > 4 { 2 } else { 1 };
+    let near = |command: &&str| strsim::osa_distance(word, command) <= most;
+    let known = SUBCOMMANDS.into_iter().chain(["help"]);
+    known.filter(|_| is_plain).find(near)
+}
+
 fn usage() -> i32 {
     // A reader that has gone changes nothing.
     let _ = io::stdout().write_all(USAGE.as_bytes());
     USAGE_EXIT_CODE
 }
 
-/// Tells an error on stderr, and gives `code` to exit with.
+/// Tells an error on stderr, and returns `code` to exit with.
 fn fail(error: impl fmt::Display, code: i32) -> i32 {
     let _ = writeln!(io::stderr(), "sockproc: {error}");
     code

@@ -210,6 +210,8 @@ fn serve_ourselves() -> Result<(Socket, OwnServer), Failure> {
     let (ours, its) = UnixStream::pair().map_err(Failure::Serve)?;
     let config = Config {
         classic_on_disconnect: OnDisconnect::Kill,
+        // As under a daemon: it is in no foreground group, so it could only be stopped by the terminal.
+        new_session: true,
         ..Config::default()
     };
     Log::begin(log::level_from_environment());

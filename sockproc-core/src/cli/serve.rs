@@ -78,6 +78,7 @@ pub(super) fn main(arguments: Arguments) -> i32 {
     let config = Config {
         classic_linger: arguments.classic_linger.map(Duration::from_millis),
         classic_on_disconnect: arguments.classic_on_disconnect,
+        new_session: false,
         cgroup: arguments.cgroup.map_or(Cgroup::IfDelegated, Cgroup::At),
         kill_grace: Duration::from_millis(arguments.grace),
         max_spill: arguments.max_spill,

@@ -1,8 +1,11 @@
 //! What every way to serve has in common: a runtime, the log, and the signals that end it.
 
 use std::io;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{getpid, set_child_subreaper};
@@ -47,6 +50,7 @@ pub(super) fn serve(
     let _ = rustix::thread::set_name(c"sockproc");
     adopt_orphans();
     check_open_files()?;
+    check_threads()?;
     let runtime = runtime(Builder::new_multi_thread())?;
     let ended = runtime.block_on(async {
         // Before there is a socket: a signal that comes then must find somebody to remove it.
@@ -58,7 +62,7 @@ pub(super) fn serve(
         let mut first = 0;
         let stop = async {
             first = signals.next().await;
-            // Taking its directory's lock may block.
+            // Taking its lock may block.
             let _ = tokio::task::spawn_blocking(|| drop(pidfile)).await;
             let _ = tell.send(signals);
         };
@@ -84,6 +88,7 @@ pub(super) fn serve_one(
 ) -> io::Result<impl FnOnce() -> Option<i32> + Send> {
     adopt_orphans();
     check_open_files()?;
+    check_threads()?;
     let runtime = runtime(Builder::new_current_thread())?;
     let (mut signals, server) = runtime
         .block_on(async { Ok::<_, io::Error>((Signals::of_command()?, Server::new(config)?)) })?;
@@ -105,6 +110,33 @@ fn adopt_orphans() {
     // Fails on no Linux that has pidfds. Without it orphans are out of reach, and that is all.
     let _ = set_child_subreaper(Some(getpid()));
 }
+
+/// Fails where the kernel has too few threads for the runtime, which would panic.
+fn check_threads() -> io::Result<()> {
+    let needed = OTHER_THREADS + thread::available_parallelism().map_or(1, NonZero::get);
+    let (release, wait) = std::sync::mpsc::sync_channel::<()>(0);
+    let wait = Arc::new(Mutex::new(wait));
+    let started = (0..needed).map(|_| {
+        let wait = wait.clone();
+        let hold = move || drop(wait.lock().map(|wait| wait.recv().is_ok()));
+        thread::Builder::new().spawn(hold)
+    });
+    let started: Vec<_> = started.collect();
+    drop(release);
+    let has_failed = started.iter().any(Result::is_err);
+    for thread in started.into_iter().flatten() {
+        let _ = thread.join();
+    }
+    match has_failed {
+        true => Err(io::Error::other(format!(
+            "the kernel does not allow the {needed} threads that are needed (pids.max, ulimit -u)"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Those that block, start commands, end them, close descriptors and keep files.
+const OTHER_THREADS: usize = 5;
 
 /// A runtime with one blocking thread from the start: while there is one, work only waits when the
 /// kernel has no more threads to give; without any, tokio would panic.

@@ -61,6 +61,8 @@ pub(super) struct Plan<'a> {
     environment: Vec<*const c_char>,
     /// What become its descriptors 0, 1 and 2; none of them is one of these numbers yet.
     stdio: [RawFd; 3],
+    /// Whether it gets a session of its own, not only a process group.
+    pub(super) new_session: bool,
     /// The `cgroup.procs` of the cgroup that it enters.
     pub(super) cgroup: Option<RawFd>,
     /// The limit on open files to set, if it is to differ from ours.
@@ -87,6 +89,7 @@ impl<'a> Plan<'a> {
             argv: null_ended(&line.argv),
             environment: null_ended(environment),
             stdio,
+            new_session: false,
             cgroup: None,
             open_files: None,
             signals: &[],
@@ -164,7 +167,11 @@ extern "C" fn in_child(plan: *mut c_void) -> c_int {
         if libc::getppid() != plan.parent {
             libc::_exit(127);
         }
-        libc::setpgid(0, 0);
+        if plan.new_session {
+            libc::setsid();
+        } else {
+            libc::setpgid(0, 0);
+        }
         // First of all: what it leads to is in the cgroup, too.
         if let Some(cgroup) = plan.cgroup
             && libc::write(cgroup, c"0".as_ptr().cast(), 1) < 0

@@ -32,6 +32,8 @@ pub(crate) struct Spawner {
     /// Where each run gets a cgroup of its own, if anywhere.
     delegation: Option<Delegation>,
     ender: Ender,
+    /// Whether each command gets a session of its own.
+    new_session: bool,
     /// A command gets SIGKILL when the thread that started it ends (`PR_SET_PDEATHSIG`, prctl(2)), so
     /// these live as long as the server and as every command of it.
     threads: Threads,
@@ -69,6 +71,7 @@ impl Spawner {
         Ok(Self {
             inherited: Arc::new(inherited),
             delegation: None,
+            new_session: false,
             ender: Ender::start(grace)?,
             threads: Threads::start("sockproc-spawn", MAX_STARTS)?,
         })
@@ -77,6 +80,12 @@ impl Spawner {
     /// Gives each run a cgroup of its own.
     pub(crate) fn with_cgroups(mut self, delegation: Option<Delegation>) -> Self {
         self.delegation = delegation;
+        self
+    }
+
+    /// Gives each command a session of its own.
+    pub(crate) fn with_sessions(mut self, new_session: bool) -> Self {
+        self.new_session = new_session;
         self
     }
 
@@ -121,6 +130,7 @@ impl Spawner {
             plan.cgroup = procs.as_ref().map(AsRawFd::as_raw_fd);
             plan.open_files = self.inherited.open_files.as_ref();
             plan.signals = &self.inherited.signals;
+            plan.new_session = self.new_session;
             plan.execute()
         })?;
         let claim = Claim::new(pid, marks, self.ender.clone());

@@ -23,6 +23,9 @@ pub struct Config {
     pub kill_grace: Duration,
     /// Where each run gets a cgroup of its own.
     pub cgroup: Cgroup,
+    /// Whether each command gets a session of its own, and so no controlling terminal. Without that a
+    /// command of a server in the foreground of a terminal is stopped when it reads `/dev/tty`.
+    pub new_session: bool,
     /// The time that running commands have once the server shuts down; `None` waits for them.
     pub drain_timeout: Option<Duration>,
 }
@@ -63,6 +66,7 @@ impl Default for Config {
             max_spill_total: 16 * GIB,
             kill_grace: Duration::from_secs(2),
             cgroup: Cgroup::None,
+            new_session: false,
             drain_timeout: None,
         }
     }

@@ -4,12 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{geteuid, umask};
 
-use super::directory::DirectoryLock;
+use super::name_lock::NameLock;
 use super::socket::Transport;
 use crate::Address;
 
@@ -61,7 +64,7 @@ type Failure = (Errno, Option<String>);
 impl Listener {
     /// Binds and listens. A socket file that nobody listens on is taken over.
     ///
-    /// May wait up to 5 s for another server that starts or ends in the same directory.
+    /// May wait up to 5 s for another server of the same user that starts or ends at the same path.
     ///
     /// # Errors
     /// [`BindError`], which names the address; whatever stood there is untouched.
@@ -114,7 +117,7 @@ pub(crate) struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Without the lock a successor might bind between the look and the unlink.
-        let _lock = DirectoryLock::around(&self.path);
+        let _lock = NameLock::of(&self.path);
         if identity(&self.path) == Ok(self.identity) {
             let _ = fs::unlink(&self.path);
         }
@@ -131,16 +134,11 @@ fn bind_tcp(address: SocketAddr) -> Result<OwnedFd, Errno> {
 
 fn bind_unix(path: &Path, options: &SocketOptions) -> Result<(OwnedFd, SocketFile), Failure> {
     let plain = |errno| (errno, None);
-    let _lock =
-        DirectoryLock::around(path).map_err(|error| (error.errno, Some(error.to_string())))?;
+    let _lock = NameLock::of(path).map_err(|error| (error.errno, Some(error.to_string())))?;
     make_way(path)?;
     let fd = new_socket(AddressFamily::UNIX).map_err(plain)?;
     let name = SocketAddrUnix::new(path).map_err(plain)?;
-    if let Some(mode) = options.mode {
-        // The file is never more open than this, whatever the umask …
-        fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(plain)?;
-    }
-    net::bind(&fd, &name).map_err(plain)?;
+    bind_with_mode(&fd, &name, options.mode).map_err(plain)?;
     match open_to_clients(&fd, path, options) {
         Ok(file) => Ok((fd, file)),
         Err(failure) => {
@@ -151,7 +149,33 @@ fn bind_unix(path: &Path, options: &SocketOptions) -> Result<(OwnedFd, SocketFil
     }
 }
 
-/// Gives a bound socket its owner and mode, then listens.
+/// Binds; the file has exactly these permission bits from its first moment on. Changing them later could
+/// change a file that someone has put in its place.
+fn bind_with_mode(fd: &OwnedFd, name: &SocketAddrUnix, mode: Option<u32>) -> Result<(), Errno> {
+    let Some(mode) = mode else {
+        return net::bind(fd, name);
+    };
+    // On Linux the file gets the socket's own bits, less the umask.
+    fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+    let bind = || {
+        let umask = umask(Mode::from_raw_mode(!mode & 0o777));
+        let bound = net::bind(fd, name);
+        (umask, bound)
+    };
+    let in_own_thread = || match unshare(CloneFlags::CLONE_FS) {
+        Ok(()) => Some(bind().1),
+        Err(_) => None,
+    };
+    // The umask of a thread that shares it with no other; some containers allow none.
+    let bound = thread::scope(|scope| scope.spawn(in_own_thread).join());
+    bound.ok().flatten().unwrap_or_else(|| {
+        let (before, bound) = bind();
+        umask(before);
+        bound
+    })
+}
+
+/// Gives a bound socket its owner, then listens.
 fn open_to_clients(
     fd: &OwnedFd,
     path: &Path,
@@ -159,30 +183,34 @@ fn open_to_clients(
 ) -> Result<SocketFile, Failure> {
     let plain = |errno| (errno, None);
     if options.user.is_some() || options.group.is_some() {
-        let (user, group) = (
-            options.user.map(Uid::from_raw),
-            options.group.map(Gid::from_raw),
-        );
         let told = |errno| {
-            (
-                errno,
-                Some(format!(
-                    "cannot change its owner: {}",
-                    io::Error::from(errno)
-                )),
-            )
+            let reason = io::Error::from(errno);
+            (errno, Some(format!("cannot change its owner: {reason}")))
         };
-        fs::chownat(CWD, path, user, group, AtFlags::SYMLINK_NOFOLLOW).map_err(told)?;
-    }
-    if let Some(mode) = options.mode {
-        // … and exactly this before anyone can connect.
-        fs::chmod(path, Mode::from_raw_mode(mode)).map_err(plain)?;
+        change_owner(path, options).map_err(told)?;
     }
     net::listen(fd, BACKLOG).map_err(plain)?;
     Ok(SocketFile {
         path: path.to_owned(),
         identity: identity(path).map_err(plain)?,
     })
+}
+
+/// Changes the owner of what was looked at, and only of a socket that is ours: who can write to the
+/// directory may have put another file there.
+fn change_owner(path: &Path, options: &SocketOptions) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = fs::open(path, flags, Mode::empty())?;
+    let stat = fs::fstat(&file)?;
+    let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    if !is_socket || stat.st_uid != geteuid().as_raw() {
+        return Err(Errno::PERM);
+    }
+    let (user, group) = (
+        options.user.map(Uid::from_raw),
+        options.group.map(Gid::from_raw),
+    );
+    fs::chownat(&file, "", user, group, AtFlags::EMPTY_PATH)
 }
 
 fn new_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {

@@ -3,8 +3,8 @@
 pub(crate) mod budget;
 mod classic;
 mod config;
-pub(crate) mod directory;
 mod listener;
+pub(crate) mod name_lock;
 mod outputs;
 mod peer;
 mod reply;
@@ -86,7 +86,9 @@ impl Server {
         Ok(Self {
             shared: Arc::new(Shared {
                 budget: Budget::new(limit)?,
-                spawner: Spawner::new(before, config.kill_grace)?.with_cgroups(delegation),
+                spawner: Spawner::new(before, config.kill_grace)?
+                    .with_cgroups(delegation)
+                    .with_sessions(config.new_session),
                 spill,
                 strangers: Strangers::new()?,
                 shutdown: Shutdown::new(),
@@ -247,7 +249,7 @@ impl Shared {
             () = self.shutdown.draining() => Ok(()),
         };
         // No more can come, but who has connected before is served.
-        // Taking its directory's lock may block.
+        // Taking its lock may block.
         let _ = tokio::task::spawn_blocking(|| drop(file)).await;
         while let Some(permit) = self.budget.try_connection() {
             let Ok(socket) = accept(fd.get_ref()) else {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use rustix::net::{getpeername, sockopt::socket_peercred};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use rustix::net::getpeername;
 
 use super::socket::{Socket, Transport};
 
@@ -15,13 +16,12 @@ impl fmt::Display for Peer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fd = self.0.as_fd();
         match self.0.transport() {
-            Transport::Unix => match socket_peercred(fd) {
-                Ok(peer) => write!(
-                    f,
-                    "uid {} pid {}",
-                    peer.uid.as_raw(),
-                    peer.pid.as_raw_nonzero()
-                ),
+            Transport::Unix => match getsockopt(&fd, PeerCredentials) {
+                // The kernel says 0 for a process that has no number in our pid namespace.
+                Ok(peer) if peer.pid() == 0 => {
+                    write!(f, "uid {} outside of this pid namespace", peer.uid())
+                }
+                Ok(peer) => write!(f, "uid {} pid {}", peer.uid(), peer.pid()),
                 Err(error) => write!(f, "unknown ({error})"),
             },
             Transport::Tcp => match getpeername(fd).ok().flatten().map(SocketAddr::try_from) {

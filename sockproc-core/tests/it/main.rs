@@ -20,6 +20,7 @@ mod pressure;
 mod run;
 mod serve;
 mod spill;
+mod strange_places;
 mod strangers;
 mod support;
 mod tree;

@@ -19,9 +19,6 @@ use crate::process::{Leader, Pipe, Process};
 use crate::proto::classic::{ServerSession, note};
 use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus};
 
-/// Requests are mostly one line; a longer one takes some more reads.
-const READ_LEN: usize = 4096;
-
 /// What a client is told that had to give way, see [`MIN_STALLED`](super::budget::MIN_STALLED).
 const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
@@ -58,21 +55,21 @@ impl<'a> Exchange<'a> {
     /// Answers one request. Returns when the connection can be closed.
     pub(crate) async fn serve(mut self) {
         let answered = match self.open().await {
-            Opening::Run(request) => self.run_when_there_is_room(request).await,
+            // On the heap, so that a connection that only waits takes less memory.
+            Opening::Run(request) => Box::pin(self.run_when_there_is_room(request)).await,
             Opening::Refused(refusal) => self.refuse(&refusal).await,
             Opening::Gone => {
                 return debug!(id = self.id, "client gone before its request was whole");
             }
         };
         match answered {
-            Ok(()) => self.linger().await,
+            Ok(()) => Box::pin(self.linger()).await,
             Err(error) => debug!(id = self.id, %error, "client gone before its answer was sent"),
         }
     }
 
     /// Reads until the command can be started.
     async fn open(&mut self) -> Opening {
-        let mut chunk = [0; READ_LEN];
         // From its first moment on: single bytes now and then keep no connection alive.
         let idle = self.shared.budget.waiting();
         loop {
@@ -83,13 +80,13 @@ impl<'a> Exchange<'a> {
             }
             let read = tokio::select! {
                 biased;
-                read = self.socket.read(&mut chunk) => read,
+                read = self.socket.receive(|data| self.session.receive_data(data)) => read,
                 () = idle.evicted() => return Opening::Gone,
                 () = self.shared.shutdown.draining() => return Opening::Gone,
             };
             match read {
                 Ok(0) if !self.socket.is_hung_up() => self.session.receive_eof(),
-                Ok(len @ 1..) => self.session.receive_data(&chunk[..len]),
+                Ok(1..) => {}
                 Ok(0) | Err(_) => return Opening::Gone,
             }
         }
@@ -124,7 +121,7 @@ impl<'a> Exchange<'a> {
             Process::spawn(&self.shared.spawner, &request.command).await
         };
         match spawned {
-            Ok(process) => self.supervise(process, permit).await,
+            Ok(process) => Box::pin(self.supervise(process, permit)).await,
             Err(error) => self.cannot_spawn(error.to_string()).await,
         }
     }
@@ -140,7 +137,8 @@ impl<'a> Exchange<'a> {
         let (begin, pid) = (Instant::now(), leader.pid());
         info!(id = self.id, peer = %Peer(&self.socket), pid, "started");
         let stop = Stop::default();
-        let outputs = outputs::collect(&leader, stdout, stderr, self.rules(&stop));
+        // Boxed, as a future that is handed on takes its room at every step.
+        let outputs = Box::pin(outputs::collect(&leader, stdout, stderr, self.rules(&stop)));
         let mut outputs = self
             .until_over(&leader, stdin, permit.take_stdin(), outputs, &stop)
             .await;

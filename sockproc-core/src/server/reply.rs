@@ -48,7 +48,8 @@ impl Exchange<'_> {
                 }
             }
         };
-        self.send_while_discarding(send).await
+        // Only a connection that has come so far takes the memory for this.
+        Box::pin(self.send_while_discarding(send)).await
     }
 
     pub(super) async fn cannot_spawn(&self, message: String) -> io::Result<()> {
@@ -60,7 +61,7 @@ impl Exchange<'_> {
         let (peer, kind, reason) = (Peer(&self.socket), refusal.kind, &refusal.message);
         warn!(id = self.id, %peer, ?kind, reason, "refused");
         let reply = self.session.send_refused(refusal);
-        self.send_while_discarding(self.write(&reply)).await
+        Box::pin(self.send_while_discarding(self.write(&reply))).await
     }
 
     /// Ends our direction and waits for the client to end its own: a close with unread bytes would

@@ -14,6 +14,9 @@ use super::strangers::Strangers;
 use crate::process::untaken;
 use crate::reactor::{ready_now, watch};
 
+/// Requests are mostly one line; a longer one takes some more reads.
+const RECEIVE_LEN: usize = 4096;
+
 /// What is thrown away is read in pieces of at most this, …
 pub(crate) const DISCARD_LEN: usize = 64 * 1024;
 
@@ -48,9 +51,31 @@ impl Socket {
         self.transport
     }
 
-    /// Reads what is there, waiting for something to be; 0 is end of file.
-    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.when_readable(|| self.try_read(buffer)).await
+    /// Reads some bytes for `take`, waiting for some; returns how many.
+    pub(crate) async fn receive(&self, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
+        // The buffer is not in the future: a connection that waits has none.
+        self.when_readable(|| {
+            let mut chunk = [0; RECEIVE_LEN];
+            let len = self.try_read(&mut chunk)?;
+            take(&chunk[..len]);
+            Ok(len)
+        })
+        .await
+    }
+
+    /// Reads at most `most` bytes into `buffer`, which is as long as what was there and empty while there
+    /// is nothing.
+    pub(crate) async fn read_into(&self, buffer: &mut Vec<u8>, most: u64) -> io::Result<usize> {
+        self.when_readable(|| {
+            let len = self.unread().clamp(1, most);
+            buffer.resize(len as usize, 0);
+            let read = self.try_read(buffer);
+            if read.is_err() {
+                *buffer = Vec::new();
+            }
+            read
+        })
+        .await
     }
 
     /// Reads and forgets at most [`DISCARD_LEN`] bytes, waiting for some; returns how many. More than

@@ -96,28 +96,25 @@ impl<'a> Feed<'a> {
             match self.session.next_event() {
                 Ok(Some(ServerEvent::Stdin(data))) => self.write(&data).await?,
                 Ok(Some(ServerEvent::StdinEnd)) => return ControlFlow::Continue(()),
-                _ => {
-                    let len = self.session.stdin_left().min(READ_LEN);
-                    buffer.resize(len as usize, 0);
-                    match self.read(&mut buffer).await? {
-                        0 => self.session.receive_eof(),
-                        len => {
-                            let _ = self.session.receive_stdin(len as u64);
-                            self.write(&buffer[..len]).await?;
-                        }
+                _ => match self.read(&mut buffer).await? {
+                    0 => self.session.receive_eof(),
+                    len => {
+                        let _ = self.session.receive_stdin(len as u64);
+                        self.write(&buffer[..len]).await?;
                     }
-                }
+                },
             }
         }
     }
 
     /// Reads from the client; 0 is a half-close. Breaks when the client has gone, or waits for so long
     /// that it has to give way.
-    async fn read(&mut self, buffer: &mut [u8]) -> ControlFlow<StdinEnd, usize> {
+    async fn read(&mut self, buffer: &mut Vec<u8>) -> ControlFlow<StdinEnd, usize> {
+        let most = self.session.stdin_left().min(READ_LEN);
         let idle = self.budget.held_back();
         let read = tokio::select! {
             biased;
-            read = read_or_close(self.socket, &mut self.open, buffer) => read,
+            read = read_or_close(self.socket, &mut self.open, buffer, most) => read,
             () = idle.evicted() => return ControlFlow::Break(StdinEnd::HeldBack),
         };
         match read {
@@ -151,14 +148,15 @@ impl<'a> Feed<'a> {
 async fn read_or_close(
     socket: &Socket,
     open: &mut Option<Open>,
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
+    most: u64,
 ) -> io::Result<usize> {
     if let Some(Open { pipe, .. }) = open {
         tokio::select! {
             biased;
-            read = socket.read(buffer) => return read,
+            read = socket.read_into(buffer, most) => return read,
             () = pump::closed(pipe) => *open = None,
         }
     }
-    socket.read(buffer).await
+    socket.read_into(buffer, most).await
 }

@@ -22,6 +22,11 @@ use crate::threads::Threads;
 /// Signals 1–64 on Linux; the real-time ones are among them.
 const LAST_SIGNAL: c_int = 64;
 
+/// As many as there are cores, and two that are about to begin or to end.
+fn usual_starts() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 2
+}
+
 /// So many starts may hang in the kernel, as those of programs on a hung mount do.
 const MAX_STARTS: usize = 64;
 
@@ -73,7 +78,7 @@ impl Spawner {
             delegation: None,
             new_session: false,
             ender: Ender::start(grace)?,
-            threads: Threads::start("sockproc-spawn", MAX_STARTS)?,
+            threads: Threads::start("sockproc-spawn", usual_starts(), MAX_STARTS)?,
         })
     }
 

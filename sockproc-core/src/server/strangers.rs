@@ -37,7 +37,7 @@ impl Strangers {
     /// The kernel has no thread.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
-            threads: Threads::start("sockproc-close", MAX_CLOSES)?,
+            threads: Threads::start("sockproc-close", 1, MAX_CLOSES)?,
             waiting: Arc::default(),
         })
     }

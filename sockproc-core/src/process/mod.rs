@@ -24,6 +24,7 @@ pub(crate) use sys::untaken;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
 use pipes::OurEnds;
@@ -49,6 +50,17 @@ pub(crate) enum SpawnError {
     Killed(io::Error),
 }
 
+impl SpawnError {
+    /// Whether there was no descriptor for it, which may pass.
+    pub(crate) fn is_short_of_descriptors(&self) -> bool {
+        let Self::NotStarted(error) = self else {
+            return false;
+        };
+        let errno = Errno::from_io_error(error);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+    }
+}
+
 impl Process {
     /// Starts `/bin/sh -c command` in a process group of its own.
     ///
@@ -56,7 +68,7 @@ impl Process {
     /// If the future is dropped, a command that starts all the same is ended.
     pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> Result<Self, SpawnError> {
         let line = CommandLine::shell(command)?;
-        let (ours, theirs) = pipes::make().await?;
+        let (ours, theirs) = pipes::make()?;
         let Started { claim, pidfd } = spawner.spawn(line, theirs).await?;
         let leader = Leader::new(claim, pidfd).map_err(SpawnError::Killed)?;
         let OurEnds {

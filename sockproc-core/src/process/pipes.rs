@@ -2,12 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::Interest;
-use tokio::time::sleep;
 
 use super::Pipe;
 use super::process_table::ChildEnd;
@@ -23,26 +20,8 @@ pub(super) struct OurEnds {
 /// The command's stdin, stdout and stderr; open here until it has been started.
 pub(super) struct TheirEnds(pub(super) [OwnedFd; 3]);
 
-/// Makes the pipes. For a moment there may be no descriptor left, while those that a stranger has sent
-/// are being closed: that is waited for.
-pub(super) async fn make() -> io::Result<(OurEnds, TheirEnds)> {
-    const PATIENCE: Duration = Duration::from_millis(200);
-    const PAUSE: Duration = Duration::from_millis(5);
-    let begin = Instant::now();
-    loop {
-        match make_now() {
-            Err(error) if is_short(&error) && begin.elapsed() < PATIENCE => sleep(PAUSE).await,
-            made => return made,
-        }
-    }
-}
-
-fn is_short(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
-}
-
-fn make_now() -> io::Result<(OurEnds, TheirEnds)> {
+/// Makes the pipes.
+pub(super) fn make() -> io::Result<(OurEnds, TheirEnds)> {
     let (child_stdin, stdin) = pipe()?;
     let (stdout, child_stdout) = pipe()?;
     let (stderr, child_stderr) = pipe()?;

@@ -22,11 +22,6 @@ use crate::threads::Threads;
 /// Signals 1–64 on Linux; the real-time ones are among them.
 const LAST_SIGNAL: c_int = 64;
 
-/// As many as there are cores, and two that are about to begin or to end.
-fn usual_starts() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 2
-}
-
 /// So many starts may hang in the kernel, as those of programs on a hung mount do.
 const MAX_STARTS: usize = 64;
 
@@ -78,7 +73,7 @@ impl Spawner {
             delegation: None,
             new_session: false,
             ender: Ender::start(grace)?,
-            threads: Threads::start("sockproc-spawn", usual_starts(), MAX_STARTS)?,
+            threads: Threads::start("sockproc-spawn", MAX_STARTS)?,
         })
     }
 
@@ -116,8 +111,10 @@ impl Spawner {
         let (tell, told) = oneshot::channel();
         let spawner = self.clone();
         // Dropped here if no one waits any more: that ends the command.
-        self.threads
-            .run(move || drop(tell.send(spawner.spawn_here(&line, &stdio))));
+        self.threads.run(
+            move || spawner.spawn_here(&line, &stdio),
+            move |started| drop(tell.send(started)),
+        );
         told.await.map_err(io::Error::other)?
     }
 

@@ -30,6 +30,16 @@ const MAX_WAITING: usize = 2 * MAX_FDS;
 pub(crate) struct Strangers {
     threads: Threads,
     waiting: Arc<AtomicUsize>,
+    pauses: Arc<AtomicUsize>,
+}
+
+/// As long as this lives, no connection is read that could bring descriptors.
+pub(crate) struct Pause(Arc<AtomicUsize>);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Strangers {
@@ -37,8 +47,9 @@ impl Strangers {
     /// The kernel has no thread.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
-            threads: Threads::start("sockproc-close", 1, MAX_CLOSES)?,
+            threads: Threads::start("sockproc-close", MAX_CLOSES)?,
             waiting: Arc::default(),
+            pauses: Arc::default(),
         })
     }
 
@@ -64,21 +75,28 @@ impl Strangers {
     /// the server.
     pub(crate) async fn room(&self) {
         const PAUSE: Duration = Duration::from_millis(1);
-        while self.waiting.load(Relaxed) > MAX_WAITING {
+        while self.waiting.load(Relaxed) > MAX_WAITING || self.pauses.load(Relaxed) > 0 {
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Keeps more descriptors from coming: there are too few for what the server itself has to do.
+    pub(crate) fn pause(&self) -> Pause {
+        self.pauses.fetch_add(1, Relaxed);
+        Pause(self.pauses.clone())
     }
 
     fn close(&self, fds: Vec<OwnedFd>) {
         self.waiting.fetch_add(fds.len(), Relaxed);
         let waiting = self.waiting.clone();
-        self.threads.run(move || {
+        let close = move || {
             for fd in fds {
                 // Fails for all but sockets, which are what lingers.
                 let _ = set_socket_linger(&fd, Some(Duration::ZERO));
                 drop(fd);
                 waiting.fetch_sub(1, Relaxed);
             }
-        });
+        };
+        self.threads.run(close, drop);
     }
 }

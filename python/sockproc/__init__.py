@@ -25,6 +25,7 @@ from ._errors import (
     NoServer,
     OutputTooLarge,
     ProtocolError,
+    Refused,
     ServerFailed,
     ServerForbidden,
     ServerNotFound,
@@ -52,6 +53,7 @@ __all__ = [
     "NoServer",
     "OutputTooLarge",
     "ProtocolError",
+    "Refused",
     "Server",
     "ServerFailed",
     "ServerForbidden",
@@ -79,9 +81,15 @@ for _name in __all__:
         _class.__module__ = __name__
 
 
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__all__", "__doc__", "__name__", "__version__"])
+
+
 def __getattr__(name: str) -> object:
     if name == "aio":
         return import_module(".aio", __name__)
+    if name == "__version__":
+        return import_module("importlib.metadata").version(__name__)
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f".{_LAZY[name]}", __name__), name)

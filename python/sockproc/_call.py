@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from operator import index
 
 from ._completed import Completed
-from ._errors import NoServer, StatusUnknown
+from ._errors import NoServer, Refused, StatusUnknown
 from ._native import Connection, exec_line, returncode
 
 TYPE_CHECKING = False
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from ._text import TextMode
     from ._types import Address, Command
 
+
+# The wait statuses of sysexits.h with which a server refuses, as PROTOCOL.md lists them.
+_REFUSALS = {
+    64 << 8: "bad-request",
+    69 << 8: "policy",
+    71 << 8: "cannot-spawn",
+    75 << 8: "busy",
+}
+
+# What the server says itself begins with this.
+_NOTE = b"sockproc: "
 
 # More than that is no limit either.
 _LARGEST_LIMIT = 2**64 - 1
@@ -34,11 +46,17 @@ def address_text(server: Address | None) -> str:
         if not server:
             raise NoServer
         return server
-    if isinstance(server, str):
-        return server
-    if isinstance(server, int):
-        return f"127.0.0.1:{server}"
-    return "unix:" + os.fsdecode(server)
+    # A Server or a Client; both begin with it.
+    address: Any = getattr(server, "address", server)
+    if isinstance(address, str):
+        return address
+    if isinstance(address, int):
+        return f"127.0.0.1:{address}"
+    try:
+        return "unix:" + os.fsdecode(address)
+    except TypeError:
+        message = f"server must be an address, a Server or a Client, not {server!r}"
+        raise TypeError(message) from None
 
 
 def command_line(cmd: Command) -> bytes:
@@ -48,7 +66,12 @@ def command_line(cmd: Command) -> bytes:
     if isinstance(cmd, bytes):
         return cmd
     words = [cmd] if isinstance(cmd, os.PathLike) else cmd
-    return exec_line([os.fsencode(word) for word in words])
+    try:
+        return exec_line([os.fsencode(word) for word in words])
+    except TypeError:
+        raise TypeError(
+            f"cmd must be a line for the shell or a sequence of words, not {cmd!r}"
+        ) from None
 
 
 def connect(server: str, cmd: Command, stdin: Source, limit: int | None) -> Connection:
@@ -57,16 +80,18 @@ def connect(server: str, cmd: Command, stdin: Source, limit: int | None) -> Conn
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Refuses what is no number of seconds.
+    """Refuses what is no number of seconds, or less than none.
 
     Raises:
         TypeError, ValueError: it is none.
     """
     if timeout is None:
         return
+    # Loaded before anything can go wrong: an error must not fail for want of a descriptor.
+    import_module("._run_errors", __package__)
     refusal: type[Exception] = ValueError
     try:
-        is_number = timeout < 0 or timeout >= 0
+        is_number = timeout >= 0
         float(timeout)
         if is_number:
             return
@@ -100,6 +125,8 @@ def finish(
 ) -> Completed[Any]:
     """What became of a run that is over."""
     status, stdout, stderr = connection.output()
+    if status in _REFUSALS and not stdout:
+        refuse(status, stderr)
     if status and returncode(status) is None:
         raise StatusUnknown(Completed(cmd, status, stdout, stderr))
     completed: Completed[Any]
@@ -108,6 +135,21 @@ def finish(
     else:
         completed = Completed(cmd, status, text.decode(stdout), text.decode(stderr))
     return completed.check() if check else completed
+
+
+def refuse(status: int, stderr: bytes) -> None:
+    """Raises what the server said in place of a command, if that is what this stderr is.
+
+    Raises:
+        Refused: it is one line of the server's own.
+    """
+    line = stderr.removeprefix(_NOTE)
+    if line == stderr or line.find(b"\n") != len(line) - 1:
+        return
+    message = line[:-1].decode(errors="backslashreplace")
+    # In these two cases there was a command, and its wait status is not known.
+    may_have_run = message.startswith("killed") or "wait status" in message
+    raise Refused(_REFUSALS[status], message, may_have_run)
 
 
 def expired(

@@ -106,6 +106,25 @@ class StatusUnknown(Error):
         return f"command {self.completed.cmd!r} ended with unknown wait status {self.completed.status}"
 
 
+class Refused(Error):
+    """The server did not run the command, and said why.
+
+    Attributes:
+        kind: ``"bad-request"``, ``"policy"``, ``"busy"`` (asking again later may help) or
+            ``"cannot-spawn"``.
+        message: what the server said.
+    """
+
+    def __init__(self, kind: str, message: str, may_have_run: bool = False) -> None:
+        super().__init__(kind, message, may_have_run)
+        self.kind = kind
+        self.message = message
+        self.may_have_run = may_have_run
+
+    def __str__(self) -> str:
+        return f"server refused: {self.message}"
+
+
 class OutputTooLarge(Error):
     """The command ran to its end, but wrote more than ``max_output`` bytes; its output is dropped.
 
@@ -136,18 +155,21 @@ class OutputTooLarge(Error):
 
 
 class ServerFailed(Error, RuntimeError):
-    """A server did not start, or ended with an error. What it said is on its stderr.
+    """A server did not start, or ended with an error.
 
     Attributes:
         exit_code: what the server exited with, often an errno; negative for a signal, None
             if it did not get ready in time.
+        reason: what the server said; None if it said it on the stderr of this process.
     """
 
-    def __init__(self, exit_code: int | None) -> None:
-        super().__init__(exit_code)
+    def __init__(self, exit_code: int | None, reason: str | None = None) -> None:
+        super().__init__(exit_code, reason)
         self.exit_code = exit_code
+        self.reason = reason
 
     def __str__(self) -> str:
         if self.exit_code is None:
-            return "server did not get ready in time"
-        return f"server ended with exit code {self.exit_code}, its stderr says why"
+            return self.reason or "server did not get ready in time"
+        why = f": {self.reason}" if self.reason else ", its stderr says why"
+        return f"server ended with exit code {self.exit_code}{why}"

@@ -6,6 +6,7 @@ takes 1 µs, and for the loop it is one descriptor that becomes readable (epoll(
 
 from __future__ import annotations
 
+from contextlib import suppress
 from os import getpid
 from select import EPOLLIN, EPOLLOUT, epoll
 
@@ -77,15 +78,20 @@ class Poller:
         # Closed: the loop has ended before this run. Another process: the run is not ours.
         if self._epoll.closed or self.pid != getpid():
             return
+        # Ctrl-C may raise between any two of these steps, and its handling watches for nothing then. So
+        # each step can be done again, and `wanted` says what has to be undone before it is done.
         if not wanted:
-            del self._runs[run.fd]
-            self._epoll.unregister(run.fd)
+            self._runs.pop(run.fd, None)
+            with suppress(FileNotFoundError):
+                self._epoll.unregister(run.fd)
+            run.wanted = wanted
         elif run.wanted:
             self._epoll.modify(run.fd, _MASKS[wanted])
+            run.wanted = wanted
         else:
-            self._epoll.register(run.fd, _MASKS[wanted])
             self._runs[run.fd] = run
-        run.wanted = wanted
+            run.wanted = wanted
+            self._epoll.register(run.fd, _MASKS[wanted])
 
     def turn(self) -> None:
         """Steps some of the runs whose sockets are ready; the others stay ready."""

@@ -30,6 +30,23 @@ _PAUSE = 0.005
 # Seconds after which a server that neither listens nor ends is given up.
 _START_LIMIT = 30
 
+# Those of ``sockproc serve``, but for ``--listen``.
+_OPTIONS = {
+    "cgroup",
+    "classic_linger",
+    "classic_on_disconnect",
+    "drain_timeout",
+    "grace",
+    "log",
+    "max_spill",
+    "max_spill_total",
+    "mode",
+    "owner",
+    "pidfile",
+    "reply_memory",
+    "spill_dir",
+}
+
 _has_served = False
 
 
@@ -86,28 +103,49 @@ def _arguments(addresses: tuple[Address, ...], options: Mapping[str, Any]) -> li
 
 
 def _argument(name: str, value: Any) -> str:
+    if name not in _OPTIONS:
+        known = ", ".join(sorted(_OPTIONS))
+        raise TypeError(f"no option {name!r}; there are {known}")
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must not be {value!r}")
+    if isinstance(value, int) and value < 0:
+        raise ValueError(f"{name} must not be negative: {value!r}")
     if name == "mode" and isinstance(value, int):
+        if value > 0o777:
+            raise ValueError(f"mode must be from 0 to 0o777, not {value:#o}")
         value = f"{value:o}"
+    elif name == "classic_on_disconnect" and value not in ("finish", "kill"):
+        raise ValueError(f"{name} must be 'finish' or 'kill', not {value!r}")
     elif not isinstance(value, (str, int)):
         value = os.fsdecode(value)
     return f"--{name.replace('_', '-')}={value}"
+
+
+# A block that has ended, by an exception perhaps, is not to wait for commands.
+_OWNED_DEFAULTS: ServeOptions = {"classic_on_disconnect": "kill", "drain_timeout": 0}
 
 
 class Server:
     """A server in a process of its own, for as long as a ``with`` or ``async with`` block runs.
 
     It listens when the block begins and is gone when the block has ended; it also ends
-    when this process dies, however that comes. It ends as by SIGTERM: running commands
-    have ``drain_timeout`` seconds. In a forked child, leaving the block does nothing.
+    when this process dies, however that comes. What still runs is ended then: it gets
+    SIGTERM, and SIGKILL after ``grace`` milliseconds, unless ``drain_timeout`` says how many
+    seconds it has before that. In a forked child, leaving the block does nothing.
+
+    Its commands see the directory, environment and user that this process had when the
+    block began. What a client gives up, by a timeout or by its end, is ended.
 
     Args:
-        address, more, options: as for :func:`serve`.
+        address, more, options: as for :func:`serve`, but ``classic_on_disconnect`` is
+            ``"kill"`` and ``drain_timeout`` is 0 where they are not given.
 
     Attributes:
         address: the first address.
         pid: the server's process id, inside the block.
 
     Raises:
+        TypeError, ValueError: an option is none, or means nothing.
         ServerFailed: on entry: it could not serve.
         RuntimeError: on entry: it runs already. One that has ended may be entered again.
 
@@ -121,7 +159,8 @@ class Server:
     ) -> None:
         self.address = address_text(address)
         self._addresses = (address, *more)
-        self._options = options
+        self._options = {**_OWNED_DEFAULTS, **options}
+        _arguments(self._addresses, self._options)
         self._process: Popen[bytes] | None = None
         self._owner = 0
 
@@ -167,6 +206,8 @@ class Server:
 
         if self._process is not None and self._owner == os.getpid():
             raise RuntimeError("the server runs already")
+        if (pidfile := self._options.get("pidfile")) is not None:
+            _check_pidfile(pidfile)
         with TemporaryDirectory(prefix="sockproc-") as directory:
             options = {"pidfile": os.path.join(directory, "pid"), **self._options}
             owned = [sys.executable, "-P", "-m", "sockproc._owned", str(os.getpid())]
@@ -200,6 +241,16 @@ class Server:
         finally:
             _end(process)
             self._process = None
+
+
+def _check_pidfile(pidfile: Any) -> None:
+    """Fails where no pidfile can be written, which a server only logs."""
+    try:
+        with open(pidfile, "ab"):
+            pass
+    except OSError as error:
+        reason = f"cannot write the pidfile {os.fspath(pidfile)!r}: {error.strerror}"
+        raise ServerFailed(None, reason) from None
 
 
 def _names(pidfile: Any, pid: int) -> bool:

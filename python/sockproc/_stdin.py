@@ -72,8 +72,10 @@ def as_bytes(item: Any, text: TextMode | None) -> bytes:
 
 def _wrong_type(item: object, text: TextMode | None) -> TypeError:
     wanted = "bytes-like" if text is None else "str"
+    hint = ": give bytes, or text=True" if isinstance(item, str) else ""
+    kind = type(item).__name__
     return TypeError(
-        f"stdin must be {wanted}, a file or an iterable, not {type(item).__name__!r}"
+        f"stdin must be {wanted}, a file or an iterable, not {kind!r}{hint}"
     )
 
 

@@ -30,8 +30,17 @@ Word: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Command: TypeAlias = Word | Sequence[Word]
 """A str or bytes is a line for the shell; a path is a program; a sequence is one with arguments."""
 
-Address: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int
-"""A socket's path, ``unix:PATH``, ``127.0.0.1:PORT``, or a port of 127.0.0.1."""
+
+class HasAddress(Protocol):
+    """A :class:`sockproc.Server` or a :class:`sockproc.Client`."""
+
+    address: str
+
+
+Address: TypeAlias = (
+    str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | HasAddress
+)
+"""A socket's path, ``unix:PATH``, ``127.0.0.1:PORT``, a port of 127.0.0.1, a server or a client."""
 
 Stdin: TypeAlias = Buffer | str | SupportsRead | Iterable[Buffer] | Iterable[str] | None
 """What a command may read."""
@@ -99,6 +108,12 @@ class ServeOptions(TypedDict, total=False):
     default until they let go."""
     classic_on_disconnect: Literal["finish", "kill"]
     """What becomes of a command whose client has gone: finish, by default, or kill."""
+    grace: int
+    """Milliseconds from SIGTERM to SIGKILL, when the server ends a command; 2000 by default."""
+    cgroup: str | os.PathLike[str]
+    """A directory of cgroup version 2; each run gets a cgroup of its own below it."""
+    reply_memory: int | str
+    """The most memory that all replies together may take; the rest goes to ``spill_dir``."""
     spill_dir: str | os.PathLike[str]
     """Where output past 1 MiB a stream is kept until its command has ended."""
     max_spill: int | str

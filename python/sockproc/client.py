@@ -87,8 +87,9 @@ def run(
         stdin: what the command reads: bytes-like, str in text mode, a file from its
             current position on, or an iterable of these pieces. Files are sent as they
             are read, iterables are gathered first. None is end of file.
-        server: a socket's path, ``unix:PATH``, ``127.0.0.1:PORT`` or a port; by default
-            what ``$SOCKPROC_SOCKET`` says.
+        server: a socket's path, ``unix:PATH``, ``127.0.0.1:PORT``, a port, or a ``Server`` or
+            ``Client``; by default what ``$SOCKPROC_SOCKET`` says. The command sees that
+            server's directory, environment and user.
         timeout: seconds that the call may take, once an iterable or a pipe has been gathered.
         check: raise an exception unless the exit code is 0.
         text, encoding, errors: any of them makes stdin and output str, as in
@@ -101,11 +102,13 @@ def run(
             server, see its ``classic_on_disconnect``.
         OutputTooLarge: the command has ended, but wrote more than ``max_output``.
         NoServer, BadAddress, BadRequest, CannotConnect: nothing was run.
+        Refused: the server did not run it, and says why.
         ConnectionLost, ProtocolError, StatusUnknown: it may have been.
         UnicodeError: ``stdin`` or the output does not fit the encoding.
         TypeError: ``stdin`` is of a kind that this mode does not take, or ``timeout`` or
             ``max_output`` is no number.
-        ValueError: ``timeout`` is NaN or too large for any clock, ``max_output`` is negative.
+        ValueError: ``timeout`` is negative, NaN or too large for any clock, ``max_output`` is
+            negative.
         OSError: ``stdin`` is a file that cannot be read, or whose position is unknown.
 
     >>> run("tr a-z A-Z", b"hello").stdout

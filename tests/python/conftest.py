@@ -22,7 +22,8 @@ OnLoop = Callable[[Callable[[], Awaitable[Any]]], Any]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server that `$SOCKPROC_SOCKET` names for all tests."""
     path = tmp_path_factory.mktemp("server") / "s"
-    with Server(path, drain_timeout=0) as server, pytest.MonkeyPatch.context() as patch:
+    patient = Server(path, classic_on_disconnect="finish")
+    with patient as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOCKPROC_SOCKET", server.address)
         yield server.address
 
@@ -31,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def killing_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that kills the command of a client that has gone."""
     path = tmp_path_factory.mktemp("killing") / "s"
-    with Server(path, classic_on_disconnect="kill", drain_timeout=0) as server:
+    with Server(path) as server:
         yield server.address
 
 

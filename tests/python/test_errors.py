@@ -24,6 +24,7 @@ EXAMPLES: list[Error] = [
     sockproc.ConnectionLost("lost", False),
     sockproc.ProtocolError("no"),
     sockproc.NoRoom("no"),
+    sockproc.Refused("busy", "the server is shutting down"),
     sockproc.StatusUnknown(Completed("x", 0x7F, b"out", b"err")),
     sockproc.OutputTooLarge("stdout", 2000, 1000),
     sockproc.CalledProcessError(3, "exit 3", b"out", b"err"),
@@ -31,6 +32,7 @@ EXAMPLES: list[Error] = [
     sockproc.TimeoutExpired("sleep 5", 0.5, may_have_run=False),
     sockproc.ServerFailed(17),
     sockproc.ServerFailed(None),
+    sockproc.ServerFailed(None, "cannot write the pidfile"),
 ]
 
 

@@ -130,11 +130,10 @@ def test_a_timeout_says_what_had_come(any_run: Any, tmp_path: Path) -> None:
 
 
 def test_a_timeout_of_nothing_at_all_expires(any_run: Any) -> None:
-    for timeout in [0, -1, -0.5]:
-        with pytest.raises(subprocess.TimeoutExpired) as expired:
-            any_run("sleep 60", timeout=timeout)
-        assert expired.value.timeout == timeout
-        assert expired.value.stdout is None
+    with pytest.raises(subprocess.TimeoutExpired) as expired:
+        any_run("sleep 60", timeout=0)
+    assert expired.value.timeout == 0
+    assert expired.value.stdout is None
 
 
 def test_a_timeout_of_ages_does_not_expire(any_run: Any) -> None:

@@ -47,6 +47,9 @@ pub(super) struct Arguments {
     /// [default: below ours, if it is delegated to us as by systemd's Delegate=yes]
     #[arg(long, value_name = "DIR")]
     cgroup: Option<PathBuf>,
+    /// The memory for the output of all runs, until it is sent; the rest goes to --spill-dir
+    #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = size)]
+    reply_memory: u64,
     /// Where to keep output past 1 MiB a stream until its command has ended
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     spill_dir: PathBuf,
@@ -81,6 +84,7 @@ pub(super) fn main(arguments: Arguments) -> i32 {
         new_session: false,
         cgroup: arguments.cgroup.map_or(Cgroup::IfDelegated, Cgroup::At),
         kill_grace: Duration::from_millis(arguments.grace),
+        reply_memory: arguments.reply_memory,
         max_spill: arguments.max_spill,
         max_spill_total: arguments.max_spill_total,
         drain_timeout: Some(Duration::from_secs(arguments.drain_timeout)),

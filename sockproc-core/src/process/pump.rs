@@ -21,7 +21,10 @@ const PIPE_LEN: usize = 64 * 1024;
 /// Where a command's output goes.
 pub(crate) trait Sink {
     /// A vector with spare capacity; what is read will be appended to it.
-    fn buffer(&mut self) -> &mut Vec<u8>;
+    ///
+    /// # Errors
+    /// There is no memory.
+    fn buffer(&mut self) -> io::Result<&mut Vec<u8>>;
 
     /// Makes room when the buffer is full; may wait, which holds the command up.
     async fn make_room(&mut self) -> io::Result<()>;
@@ -35,8 +38,8 @@ pub(crate) async fn drain(pipe: &Pipe, sink: &mut impl Sink) -> io::Result<()> {
     let mut enlarged = false;
     loop {
         let mut guard = pipe.readable().await?;
-        let room = room(sink.buffer());
-        let len = match guard.try_io(|pipe| Ok(read(pipe, sink.buffer())?)) {
+        let room = room(sink.buffer()?);
+        let len = match guard.try_io(|pipe| Ok(read(pipe, sink.buffer()?)?)) {
             Ok(Ok(0)) => return Ok(()),
             Ok(Ok(len)) => len,
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -63,7 +66,7 @@ pub(crate) async fn drain(pipe: &Pipe, sink: &mut impl Sink) -> io::Result<()> {
 pub(crate) async fn drain_now(pipe: &Pipe, sink: &mut impl Sink) -> io::Result<()> {
     let mut left = rustix::io::ioctl_fionread(pipe)?;
     while left > 0 {
-        match read(pipe, sink.buffer()) {
+        match read(pipe, sink.buffer()?) {
             Ok(0) | Err(Errno::AGAIN) => return Ok(()),
             Ok(len) => left = left.saturating_sub(len as u64),
             Err(Errno::INTR) => {}

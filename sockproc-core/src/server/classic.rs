@@ -8,12 +8,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use super::Shared;
+use super::allowance::Allowance;
 use super::budget::RunPermit;
 use super::config::OnDisconnect;
 use super::outputs::{self, Outputs, Rules, Stop};
 use super::peer::Peer;
 use super::socket::{Socket, Transport};
-use super::spool::Allowance;
 use super::stdin::{self, Feed, StdinEnd};
 use crate::process::{Leader, Pipe, Process, SpawnError};
 use crate::proto::classic::{ServerSession, note};
@@ -203,9 +203,14 @@ impl<'a> Exchange<'a> {
     where
         'a: 'b,
     {
-        let config = &self.shared.config;
+        let Shared {
+            config,
+            memory,
+            spill,
+            ..
+        } = self.shared;
         Rules {
-            allowance: Allowance::new(self.shared.spill.clone(), config.max_spill),
+            allowance: Allowance::new(memory, spill, config.max_spill),
             linger: config.classic_linger,
             kill_grace: config.kill_grace,
             shutdown: &self.shared.shutdown,

@@ -2,7 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
+
+use tracing::warn;
 
 /// How a [`Server`](super::Server) treats the commands that it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +16,11 @@ pub struct Config {
     pub classic_linger: Option<Duration>,
     /// What becomes of a command whose client has gone after a whole request.
     pub classic_on_disconnect: OnDisconnect,
-    /// Where output past 1 MiB a stream is kept until the command has ended.
+    /// The memory that the output of all runs together may take until it is sent, in bytes; what
+    /// does not fit goes to the spill directory. A run takes up to 1 MiB a stream, and a page more that
+    /// is not counted.
+    pub reply_memory: u64,
+    /// Where other output is kept until the command has ended.
     pub spill_dir: PathBuf,
     /// The most that one run may keep there, in bytes; a run that wants more is killed.
     pub max_spill: u64,
@@ -60,6 +68,7 @@ impl Default for Config {
         Self {
             classic_linger: None,
             classic_on_disconnect: OnDisconnect::Finish,
+            reply_memory: 64 << 20,
             // Not /tmp, which may be memory.
             spill_dir: PathBuf::from("/var/tmp"),
             max_spill: 4 * GIB,
@@ -73,19 +82,34 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Fails if the spill directory cannot hold a spill file.
+    /// Fails if the spill directory cannot hold a spill file. A disk that does not answer within two
+    /// seconds passes: only runs that spill will wait for it.
     ///
     /// # Errors
     /// The reason, naming the directory.
     pub fn check(&self) -> io::Result<()> {
-        tempfile::tempfile_in(&self.spill_dir)
-            .map(drop)
-            .map_err(|error| {
-                let dir = self.spill_dir.display();
+        const TIMEOUT: Duration = Duration::from_secs(2);
+        let dir = self.spill_dir.clone();
+        let (tell, told) = mpsc::channel();
+        let try_it = move || {
+            let _ = tell.send(tempfile::tempfile_in(dir).map(drop));
+        };
+        let checked = match thread::Builder::new().spawn(try_it) {
+            Ok(_) => told.recv_timeout(TIMEOUT),
+            Err(error) => Ok(Err(error)),
+        };
+        let dir = self.spill_dir.display();
+        match checked {
+            Ok(result) => result.map_err(|error| {
                 io::Error::new(
                     error.kind(),
                     format!("spill directory {dir} cannot be used: {error}"),
                 )
-            })
+            }),
+            Err(_) => {
+                warn!(%dir, "the spill directory does not answer");
+                Ok(())
+            }
+        }
     }
 }

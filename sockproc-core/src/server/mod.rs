@@ -1,14 +1,18 @@
 //! The server: accepts connections and answers them; knows sockets, not pipes.
 
+mod allowance;
 pub(crate) mod budget;
 mod classic;
 mod config;
+mod disk;
 mod listener;
+mod memory;
 pub(crate) mod name_lock;
 mod outputs;
 mod peer;
 mod reply;
 mod shutdown;
+mod slot;
 mod socket;
 mod spill;
 mod spool;
@@ -39,6 +43,7 @@ use crate::process::{Delegation, Spawner, close_inherited_fds, prepare_signals};
 use crate::reactor::{ready_now, watch};
 use budget::Budget;
 use classic::Exchange;
+use memory::ReplyMemory;
 use shutdown::Shutdown;
 use socket::{Socket, Transport};
 use spill::Spill;
@@ -60,6 +65,7 @@ pub(crate) struct Shared {
     config: Config,
     budget: Budget,
     spawner: Spawner,
+    memory: ReplyMemory,
     spill: Spill,
     strangers: Strangers,
     shutdown: Shutdown,
@@ -89,6 +95,7 @@ impl Server {
                 spawner: Spawner::new(before, config.kill_grace)?
                     .with_cgroups(delegation)
                     .with_sessions(config.new_session),
+                memory: ReplyMemory::new(config.reply_memory),
                 spill,
                 strangers: Strangers::new()?,
                 shutdown: Shutdown::new(),

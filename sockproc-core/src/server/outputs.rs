@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::allowance::Allowance;
 use super::shutdown::Shutdown;
-use super::spool::{Allowance, Discard, Spool};
+use super::spool::{Discard, Spool};
 use crate::process::pump::{self, Sink};
 use crate::process::{Leader, Pipe};
 
@@ -192,7 +193,7 @@ struct Watched<'a, S> {
 }
 
 impl<S: Sink> Sink for Watched<'_, S> {
-    fn buffer(&mut self) -> &mut Vec<u8> {
+    fn buffer(&mut self) -> io::Result<&mut Vec<u8>> {
         self.sink.buffer()
     }
 

@@ -6,15 +6,16 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::allowance::Full;
 use super::classic::Exchange;
 use super::outputs::Outputs;
 use super::peer::Peer;
-use super::spool::Pieces;
+use super::spool::{Pieces, Spool};
 use crate::proto::classic::note;
 use crate::proto::{Refusal, RefusalKind, WaitStatus};
 
 /// Replies up to so many bytes leave in one piece.
-const SMALL_REPLY_LEN: u64 = 64 * 1024;
+const SMALL_REPLY_LEN: usize = 64 * 1024;
 
 /// After the reply a client has so much time to close, or to go on with stdin that it has announced.
 const LINGER: Duration = Duration::from_secs(2);
@@ -34,19 +35,17 @@ impl Exchange<'_> {
         let Outputs { stdout, stderr, .. } = outputs;
         let head = self.session.send_exited(status, stdout.len());
         let middle = self.session.send_stderr_len(stderr.len());
+        let parts = [(&head[..], &stdout), (&middle[..], &stderr)];
+        if let Some(whole) = Spool::join(parts, SMALL_REPLY_LEN) {
+            drop((stdout, stderr));
+            return self.send_while_discarding(self.write(&whole.data)).await;
+        }
+        let (mut stdout, mut stderr) = (stdout.into_pieces(), stderr.into_pieces());
         let send = async {
-            match (stdout.in_memory(), stderr.in_memory()) {
-                (Some(out), Some(err)) if stdout.len() + stderr.len() <= SMALL_REPLY_LEN => {
-                    self.write(&[&head[..], out, &middle[..], err].concat())
-                        .await
-                }
-                _ => {
-                    self.write(&head).await?;
-                    self.write_all(stdout.into_pieces()).await?;
-                    self.write(&middle).await?;
-                    self.write_all(stderr.into_pieces()).await
-                }
-            }
+            self.write(&head).await?;
+            self.write_all(&mut stdout).await?;
+            self.write(&middle).await?;
+            self.write_all(&mut stderr).await
         };
         // Only a connection that has come so far takes the memory for this.
         Box::pin(self.send_while_discarding(send)).await
@@ -77,9 +76,9 @@ impl Exchange<'_> {
         }
     }
 
-    async fn write_all(&self, mut pieces: Pieces) -> io::Result<()> {
-        while let Some(piece) = pieces.next().await? {
-            self.write(piece).await?;
+    async fn write_all(&self, pieces: &mut Pieces) -> io::Result<()> {
+        while pieces.read_next().await? {
+            self.write(pieces.piece()).await?;
         }
         Ok(())
     }
@@ -157,8 +156,9 @@ impl Exchange<'_> {
 }
 
 fn cut_message(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::QuotaExceeded => "killed: more output than --max-spill allows".to_owned(),
+    match (Full::of(error), error.kind()) {
+        (Some(full), _) => format!("killed: {full}"),
+        (_, io::ErrorKind::OutOfMemory) => "killed: no memory for its output".to_owned(),
         _ => format!("killed: output cannot be kept in the spill directory: {error}"),
     }
 }

@@ -1,16 +1,26 @@
 //! Output that does not fit into memory: one unnamed file for the whole server.
 //!
-//! One file costs one descriptor however many runs spill, and its size is their total. It is cut
-//! into slots; a slot goes back when its owner drops it, and the file goes when the last slot does.
+//! One file costs one descriptor however many runs spill. It is cut into slots; a slot goes back when
+//! its owner drops it, and the file goes when the last slot does. What is not written to a slot takes
+//! no room on the disk, nor does what was given back: holes are made there.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes in a slot.
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::allowance::Full;
+use super::disk::{Disk, Turn};
+use super::slot::Slot;
+
+/// Bytes in a slot, at most.
 pub(crate) const SLOT_LEN: usize = 1024 * 1024;
+
+/// So many slots may keep their room on the disk until they are used again, and as many as are in use.
+const SPARE_SLOTS: usize = 16;
 
 /// Where slots come from; clones share the file.
 #[derive(Clone)]
@@ -18,84 +28,129 @@ pub(crate) struct Spill(Arc<Shared>);
 
 struct Shared {
     dir: PathBuf,
-    /// The most slots at one time.
-    max_slots: u64,
+    /// The most bytes at one time.
+    max_len: u64,
     slots: Mutex<Slots>,
+    /// Held while the file is made, which may take as long as the disk likes.
+    opening: Mutex<()>,
+    disk: Disk,
 }
 
 #[derive(Default)]
 struct Slots {
     file: Option<Arc<File>>,
-    /// Slots below `end` that nobody owns.
-    free: Vec<u64>,
+    /// Bytes in all slots that have an owner.
+    len: u64,
+    /// Slots that have an owner.
+    owned: usize,
+    /// Slots below `end` without an owner: those that take no room on the disk, and the others.
+    holes: Vec<u64>,
+    written: Vec<u64>,
     end: u64,
-}
-
-/// [`SLOT_LEN`] bytes that were written once and can be read until this is dropped.
-pub(crate) struct Slot {
-    spill: Spill,
-    file: Arc<File>,
-    number: u64,
+    /// Whether holes are being made.
+    punching: bool,
 }
 
 impl Spill {
     /// A spill file in `dir`, made when it is first needed.
     pub(crate) fn new(dir: PathBuf, max_len: u64) -> Self {
-        let max_slots = max_len / SLOT_LEN as u64;
         Self(Arc::new(Shared {
             dir,
-            max_slots,
+            max_len,
             slots: Mutex::default(),
+            opening: Mutex::default(),
+            disk: Disk::new(),
         }))
     }
 
-    /// Writes the first [`SLOT_LEN`] bytes of `data` to a slot, off the reactor; gives `data` back
-    /// whatever happens.
-    pub(crate) async fn write(&self, data: Vec<u8>) -> (Vec<u8>, io::Result<Slot>) {
-        let spill = self.clone();
-        let work = move || {
-            let slot = spill.take().and_then(|slot| {
-                slot.file.write_all_at(&data[..SLOT_LEN], slot.offset())?;
-                Ok(slot)
-            });
-            (data, slot)
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(error) => (Vec::new(), Err(io::Error::other(error))),
+    pub(crate) fn max_len(&self) -> u64 {
+        self.0.max_len
+    }
+
+    /// Waits until something can be read or written.
+    ///
+    /// # Errors
+    /// There is no thread for it.
+    pub(crate) async fn turn(&self) -> io::Result<Turn<'_>> {
+        self.0.disk.turn().await
+    }
+
+    /// An empty slot; it takes nothing before it is written to.
+    pub(crate) fn slot(&self) -> Slot {
+        let mut slots = self.lock();
+        slots.owned += 1;
+        // What has room on the disk already is used again first.
+        let number = slots.written.pop().or_else(|| slots.holes.pop());
+        let number = number.unwrap_or_else(|| {
+            slots.end += 1;
+            slots.end - 1
+        });
+        Slot::new(self.clone(), number)
+    }
+
+    /// Takes `len` bytes of what all runs may spill.
+    pub(crate) fn reserve(&self, len: usize) -> Result<(), Full> {
+        let mut slots = self.lock();
+        if slots.len + len as u64 > self.0.max_len {
+            return Err(Full::ForNow);
+        }
+        slots.len += len as u64;
+        Ok(())
+    }
+
+    /// The file; only for threads that may wait for the disk.
+    pub(crate) fn file(&self) -> io::Result<Arc<File>> {
+        let existing = || self.lock().file.clone();
+        if let Some(file) = existing() {
+            return Ok(file);
+        }
+        let opening = self.0.opening.lock();
+        let _opening = opening.unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = existing() {
+            return Ok(file);
+        }
+        let file = Arc::new(tempfile::tempfile_in(&self.0.dir)?);
+        self.lock().file = Some(file.clone());
+        Ok(file)
+    }
+
+    /// Takes back a slot that held `len` bytes.
+    pub(crate) fn give_back(&self, number: u64, len: usize) {
+        let mut slots = self.lock();
+        slots.len -= len as u64;
+        slots.owned -= 1;
+        slots.written.push(number);
+        if slots.owned == 0 {
+            let old = mem::take(&mut *slots);
+            slots.punching = old.punching;
+            drop(slots);
+            // Closing it frees its blocks, which takes time.
+            self.0.disk.later(move || drop(old));
+        } else if slots.wastes_room() && !slots.punching {
+            slots.punching = true;
+            drop(slots);
+            let spill = self.clone();
+            self.0.disk.later(move || spill.punch_holes());
         }
     }
 
-    fn take(&self) -> io::Result<Slot> {
+    /// Gives the room of slots without an owner back to the disk, as far as its file system can.
+    fn punch_holes(&self) {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let mut slots = self.lock();
-        let file = match &slots.file {
-            Some(file) => file.clone(),
-            None => slots
-                .file
-                .insert(Arc::new(tempfile::tempfile_in(&self.0.dir)?))
-                .clone(),
-        };
-        let number = match slots.free.pop() {
-            Some(number) => number,
-            None if slots.end < self.0.max_slots => {
-                slots.end += 1;
-                slots.end - 1
+        while let Some(file) = slots.file.clone().filter(|_| slots.wastes_room()) {
+            let numbers = mem::take(&mut slots.written);
+            drop(slots);
+            for &number in &numbers {
+                let _ = fallocate(&file, flags, offset(number), SLOT_LEN as u64);
             }
-            None => return Err(io::Error::from(io::ErrorKind::QuotaExceeded)),
-        };
-        Ok(Slot {
-            spill: self.clone(),
-            file,
-            number,
-        })
-    }
-
-    fn give_back(&self, number: u64) {
-        let mut slots = self.lock();
-        slots.free.push(number);
-        if slots.free.len() as u64 == slots.end {
-            *slots = Slots::default();
+            slots = self.lock();
+            // Another file has other slots.
+            if matches!(&slots.file, Some(now) if Arc::ptr_eq(now, &file)) {
+                slots.holes.extend(numbers);
+            }
         }
+        slots.punching = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
@@ -103,61 +158,13 @@ impl Spill {
     }
 }
 
-impl Slot {
-    /// Reads the slot's bytes into `buffer`, replacing what it holds, off the reactor.
-    pub(crate) async fn read(&self, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
-        let (file, offset) = (self.file.clone(), self.offset());
-        let work = move || {
-            buffer.resize(SLOT_LEN, 0);
-            file.read_exact_at(&mut buffer, offset)?;
-            Ok(buffer)
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(io::Error::other)?
-    }
-
-    fn offset(&self) -> u64 {
-        self.number * SLOT_LEN as u64
+impl Slots {
+    fn wastes_room(&self) -> bool {
+        self.written.len() > self.owned + SPARE_SLOTS
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.spill.give_back(self.number);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filled(byte: u8) -> Vec<u8> {
-        vec![byte; SLOT_LEN]
-    }
-
-    #[tokio::test]
-    async fn slots_hold_what_was_written_and_their_room_is_used_again() {
-        let spill = Spill::new("/tmp".into(), 2 * SLOT_LEN as u64);
-        let first = spill.write(filled(1)).await.1.unwrap();
-        let second = spill.write(filled(2)).await.1.unwrap();
-        let (data, full) = spill.write(filled(3)).await;
-        assert_eq!(full.err().unwrap().kind(), io::ErrorKind::QuotaExceeded);
-        drop(first);
-        let third = spill.write(data).await.1.unwrap();
-        assert_eq!(third.offset(), 0);
-        assert_eq!(second.read(Vec::new()).await.unwrap(), filled(2));
-        assert_eq!(third.read(Vec::new()).await.unwrap(), filled(3));
-        drop((second, third));
-        assert!(spill.lock().file.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_missing_directory_is_told_at_the_first_write() {
-        let spill = Spill::new("/nonexistent".into(), 1 << 30);
-        assert_eq!(
-            spill.write(filled(0)).await.1.err().unwrap().kind(),
-            io::ErrorKind::NotFound
-        );
-    }
+/// Where in the file a slot begins.
+pub(crate) fn offset(number: u64) -> u64 {
+    number * SLOT_LEN as u64
 }

@@ -2,53 +2,55 @@
 //! length first.
 
 use std::io;
-use std::mem;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::vec;
 
-use super::spill::{SLOT_LEN, Slot, Spill};
+use super::allowance::Allowance;
+use super::memory::{FIRST_LEN, Kept};
+use super::slot::Slot;
+use super::spill::SLOT_LEN;
 use crate::process::pump::Sink;
 
-/// A first buffer for streams that stay small; what is not touched costs nothing.
-const FIRST_LEN: usize = 64 * 1024;
-
-/// What one run may still spill, both of its streams together.
-#[derive(Clone)]
-pub(crate) struct Allowance {
-    spill: Spill,
-    left: Arc<AtomicU64>,
-}
-
-/// Little more than [`SLOT_LEN`] bytes in memory, and full slots before them.
+/// The end of the stream in memory, little more than [`SLOT_LEN`] bytes, and slots before it.
 pub(crate) struct Spool {
+    /// All but the last are full.
     slots: Vec<Slot>,
-    tail: Vec<u8>,
+    tail: Kept,
     allowance: Allowance,
 }
 
 /// What a [`Spool`] has kept, from the beginning.
 pub(crate) struct Pieces {
+    /// The first may have been read in part.
     slots: vec::IntoIter<Slot>,
-    tail: Option<Vec<u8>>,
-    buffer: Vec<u8>,
+    slot: Option<Slot>,
+    tail: Option<Kept>,
+    piece: Kept,
 }
 
 impl Pieces {
-    /// The next piece; `None` after the last.
+    /// Reads the next piece; false after the last. A slot goes back once its last byte is in memory.
     ///
     /// # Errors
-    /// The spill file cannot be read.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        self.buffer = match (self.slots.next(), self.tail.take()) {
-            (Some(slot), tail) => {
-                self.tail = tail;
-                slot.read(mem::take(&mut self.buffer)).await?
-            }
-            (None, Some(tail)) => tail,
-            (None, None) => return Ok(None),
-        };
-        Ok(Some(&self.buffer))
+    /// The spill file cannot be read, or there is no memory for a piece of it.
+    pub(crate) async fn read_next(&mut self) -> io::Result<bool> {
+        if let Some(slot) = self.slot.take().or_else(|| self.slots.next()) {
+            self.piece.make_room_for(slot.unread())?;
+            let buffer = self.piece.take();
+            let spill = slot.spill().clone();
+            let (slot, buffer) = slot.read(spill.turn().await?, buffer).await?;
+            self.piece = buffer;
+            self.slot = (slot.unread() > 0).then_some(slot);
+        } else if let Some(tail) = self.tail.take() {
+            self.piece = tail;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// The piece that was read last.
+    pub(crate) fn piece(&self) -> &[u8] {
+        &self.piece.data
     }
 }
 
@@ -56,95 +58,134 @@ impl Pieces {
 #[derive(Default)]
 pub(crate) struct Discard(Vec<u8>);
 
-impl Allowance {
-    pub(crate) fn new(spill: Spill, max_len: u64) -> Self {
-        Self {
-            spill,
-            left: Arc::new(AtomicU64::new(max_len)),
-        }
-    }
-
-    fn take_slot(&self) -> io::Result<()> {
-        self.left
-            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(SLOT_LEN as u64))
-            .map(drop)
-            .map_err(|_| io::ErrorKind::QuotaExceeded.into())
-    }
-}
-
 impl Spool {
     pub(crate) fn new(allowance: Allowance) -> Self {
         Self {
             slots: Vec::new(),
-            tail: Vec::new(),
+            tail: allowance.memory().buffer(),
             allowance,
         }
     }
 
     /// Bytes kept.
     pub(crate) fn len(&self) -> u64 {
-        (self.slots.len() * SLOT_LEN + self.tail.len()) as u64
+        let spilled: usize = self.slots.iter().map(Slot::len).sum();
+        (spilled + self.tail.data.len()) as u64
     }
 
     /// The whole stream, if it never left memory.
-    pub(crate) fn in_memory(&self) -> Option<&[u8]> {
-        self.slots.is_empty().then_some(&self.tail)
+    fn in_memory(&self) -> Option<&[u8]> {
+        self.slots.is_empty().then_some(&self.tail.data)
     }
 
     /// Appends a line of the server's own, on a line of its own.
     pub(crate) fn push_note(&mut self, note: &str) {
-        if !matches!(self.tail.last(), None | Some(b'\n')) {
-            self.tail.push(b'\n');
+        let tail = &mut self.tail.data;
+        if tail.try_reserve_exact(note.len() + 1).is_err() {
+            // The stream is cut anyway: the note takes the place of its last bytes.
+            tail.truncate(tail.capacity().saturating_sub(note.len() + 1));
         }
-        self.tail.extend_from_slice(note.as_bytes());
+        if !matches!(tail.last(), None | Some(b'\n')) {
+            tail.push(b'\n');
+        }
+        tail.extend_from_slice(note.as_bytes());
+    }
+
+    /// Two streams and what goes before each in one piece, if they are in memory and no longer than
+    /// `max_len`.
+    pub(crate) fn join(parts: [(&[u8], &Self); 2], max_len: usize) -> Option<Kept> {
+        let mut joined = parts[0].1.allowance.memory().buffer();
+        let mut len = 0;
+        for (head, spool) in parts {
+            len += head.len() + spool.in_memory()?.len();
+        }
+        if len > max_len || !joined.hold(len) {
+            return None;
+        }
+        for (head, spool) in parts {
+            joined.data.extend_from_slice(head);
+            joined.data.extend_from_slice(spool.in_memory()?);
+        }
+        Some(joined)
     }
 
     /// All that was kept, in pieces of which one at a time is in memory.
-    pub(crate) fn into_pieces(self) -> Pieces {
+    pub(crate) fn into_pieces(mut self) -> Pieces {
+        self.tail.shrink();
         Pieces {
             slots: self.slots.into_iter(),
+            slot: None,
             tail: Some(self.tail),
-            buffer: Vec::new(),
+            piece: self.allowance.memory().buffer(),
         }
     }
 
-    async fn spill(&mut self) -> io::Result<()> {
-        self.allowance.take_slot()?;
-        let (data, slot) = self.allowance.spill.write(mem::take(&mut self.tail)).await;
-        self.tail = data;
-        self.slots.push(slot?);
-        self.tail.drain(..SLOT_LEN);
+    /// Moves the first `len` bytes of the tail to the spill file.
+    async fn spill(&mut self, len: usize) -> io::Result<()> {
+        let mut left = len;
+        while left > 0 {
+            let room = self.slots.last().map_or(0, Slot::room);
+            let part = left.min(if room > 0 { room } else { SLOT_LEN });
+            self.spill_part(part, room == 0).await?;
+            left -= part;
+        }
+        Ok(())
+    }
+
+    async fn spill_part(&mut self, len: usize, to_new_slot: bool) -> io::Result<()> {
+        let spill = self.allowance.spill().clone();
+        let turn = spill.turn().await?;
+        if to_new_slot {
+            let refused = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+            self.slots.try_reserve(1).map_err(refused)?;
+            let mut slot = spill.slot();
+            self.allowance.take(len, &mut slot)?;
+            self.slots.push(slot);
+        } else if let Some(slot) = self.slots.last_mut() {
+            self.allowance.take(len, slot)?;
+        }
+        let Some(slot) = self.slots.pop() else {
+            return Ok(());
+        };
+        let (slot, tail, written) = slot.write(turn, self.tail.take(), len).await?;
+        if slot.len() > 0 {
+            self.slots.push(slot);
+        }
+        self.tail = tail;
+        written?;
+        self.tail.data.drain(..len);
         Ok(())
     }
 }
 
 impl Sink for Spool {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        let len = self.tail.len();
-        if len == self.tail.capacity() {
-            let capacity = if len == 0 {
-                FIRST_LEN
-            } else {
-                SLOT_LEN + FIRST_LEN
-            };
-            self.tail.reserve_exact(capacity - len);
+    fn buffer(&mut self) -> io::Result<&mut Vec<u8>> {
+        if self.tail.is_full() {
+            self.tail.grow()?;
         }
-        &mut self.tail
+        Ok(&mut self.tail.data)
     }
 
     async fn make_room(&mut self) -> io::Result<()> {
-        if self.tail.len() > SLOT_LEN {
-            self.spill().await
-        } else {
-            Ok(())
+        if !self.tail.count() {
+            self.spill(self.tail.data.len()).await?;
+            self.tail.free();
+        } else if self.tail.data.len() > SLOT_LEN {
+            self.spill(SLOT_LEN).await?;
         }
+        if self.tail.is_full() && !self.tail.data.is_empty() && self.tail.grow().is_err() {
+            // What there is stays as a buffer.
+            self.spill(self.tail.data.len()).await?;
+        }
+        Ok(())
     }
 }
 
 impl Sink for Discard {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        self.0.reserve(FIRST_LEN);
-        &mut self.0
+    fn buffer(&mut self) -> io::Result<&mut Vec<u8>> {
+        let refused = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+        self.0.try_reserve(FIRST_LEN).map_err(refused)?;
+        Ok(&mut self.0)
     }
 
     async fn make_room(&mut self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 mod address;
 mod connection;
 mod daemon;
+mod frozen;
 mod procfs;
 mod server;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) use address::{Address, Transport};
 pub(crate) use connection::{Connection, Reply};
 pub(crate) use daemon::{Daemon, Doomed, finish, is_alive, send_signal};
+pub(crate) use frozen::FrozenDisk;
 pub(crate) use procfs::{descendants, fd_count, marked, memory_kib, session_of, state_of};
 pub(crate) use server::{Setup, TestServer, request};
 

@@ -1,0 +1,144 @@
+//! Threads that read and write the spill file, and do nothing else: a disk that hangs stops those
+//! who spill, and no spawn, no socket's removal and no other run.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// As many reads and writes at a time. More at once are no faster, and what waits for a disk that
+/// hangs must not pile up in memory.
+const MAX_THREADS: usize = 4;
+
+/// They call the kernel with buffers that live elsewhere.
+const STACK_LEN: usize = 128 * 1024;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads, started when they are first needed; they end when this is dropped.
+pub(crate) struct Disk {
+    turns: Arc<Semaphore>,
+    threads: Mutex<usize>,
+    jobs: Sender<Job>,
+    queue: Arc<Mutex<Receiver<Job>>>,
+}
+
+/// The right to one read or write.
+pub(crate) struct Turn<'a> {
+    disk: &'a Disk,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Disk {
+    pub(crate) fn new() -> Self {
+        let (jobs, queue) = mpsc::channel();
+        Self {
+            turns: Arc::new(Semaphore::new(MAX_THREADS)),
+            threads: Mutex::new(0),
+            jobs,
+            queue: Arc::new(Mutex::new(queue)),
+        }
+    }
+
+    /// Waits until a thread has time.
+    ///
+    /// # Errors
+    /// There is no thread, and the kernel starts none.
+    pub(crate) async fn turn(&self) -> io::Result<Turn<'_>> {
+        let permit = self.turns.clone().acquire_owned().await;
+        let permit = permit.map_err(io::Error::other)?;
+        self.start_thread()?;
+        Ok(Turn { disk: self, permit })
+    }
+
+    /// Has `job` done at some time by a thread that there is already. If there is no thread, nothing was
+    /// written yet, and it is done here.
+    pub(crate) fn later(&self, job: impl FnOnce() + Send + 'static) {
+        if *self.threads.lock().unwrap_or_else(PoisonError::into_inner) == 0 {
+            return job();
+        }
+        // Fails only without a receiver, which `self` has.
+        let _ = self.jobs.send(Box::new(job));
+    }
+
+    /// Starts a thread if all may be busy.
+    fn start_thread(&self) -> io::Result<()> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if *threads >= MAX_THREADS - self.turns.available_permits() {
+            return Ok(());
+        }
+        let queue = self.queue.clone();
+        let thread = thread::Builder::new()
+            .name("sockproc-disk".to_owned())
+            .stack_size(STACK_LEN)
+            .spawn(move || work(&queue));
+        match thread {
+            Ok(_) => *threads += 1,
+            // Those that there are do it one after another.
+            Err(_) if *threads > 0 => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl Turn<'_> {
+    /// Has `work` done by one of the threads. If the future is dropped, it is done all the same.
+    ///
+    /// # Errors
+    /// `work` has panicked.
+    pub(crate) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let (done, result) = oneshot::channel();
+        let Self { disk, permit } = self;
+        disk.later(move || {
+            let result = work();
+            drop(permit);
+            let _ = done.send(result);
+        });
+        result.await.map_err(io::Error::other)
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Job>>) {
+    let next = || queue.lock().ok()?.recv().ok();
+    while let Some(job) = next() {
+        // Whoever waits for it is told; the thread goes on.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_hangs_takes_only_so_many_threads_and_ends_with_them() {
+        let disk = Disk::new();
+        let gate = Arc::new(Mutex::new(()));
+        let hung = gate.lock().unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..MAX_THREADS {
+            let (gate, turn) = (gate.clone(), disk.turn().await.unwrap());
+            let mut result = Box::pin(turn.run(move || drop(gate.lock().unwrap())));
+            tokio::select! { biased; _ = &mut result => panic!("the gate is shut"), () = async {} => {} }
+            waiting.push(result);
+        }
+        assert_eq!(*disk.threads.lock().unwrap(), MAX_THREADS);
+        let more = tokio::time::timeout(Duration::from_millis(50), disk.turn());
+        assert!(more.await.is_err());
+        drop(hung);
+        for result in waiting {
+            result.await.unwrap();
+        }
+        assert_eq!(disk.turn().await.unwrap().run(|| 7).await.unwrap(), 7);
+        assert_eq!(*disk.threads.lock().unwrap(), MAX_THREADS);
+    }
+}

@@ -1,0 +1,211 @@
+//! The memory that output takes while it waits for its reader: one bound for all runs together.
+
+use std::collections::TryReserveError;
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::spill::SLOT_LEN;
+
+/// A first buffer for streams that stay small; what is not touched costs nothing.
+pub(crate) const FIRST_LEN: usize = 64 * 1024;
+
+/// A buffer where memory is short: it is held for one read and the write that follows.
+const SHORT_LEN: usize = 16 * 1024;
+
+/// The first bytes of a buffer, a page, are not counted: most streams hold no more.
+const UNCOUNTED_LEN: usize = 4096;
+
+/// What all buffers may still take; clones share it.
+#[derive(Clone)]
+pub(crate) struct ReplyMemory(Arc<AtomicUsize>);
+
+/// A buffer that is counted, and is uncounted when dropped.
+pub(crate) struct Kept {
+    pub(crate) data: Vec<u8>,
+    counted: usize,
+    memory: ReplyMemory,
+}
+
+impl ReplyMemory {
+    pub(crate) fn new(len: u64) -> Self {
+        Self(Arc::new(AtomicUsize::new(
+            usize::try_from(len).unwrap_or(usize::MAX),
+        )))
+    }
+
+    /// An empty buffer.
+    pub(crate) fn buffer(&self) -> Kept {
+        Kept {
+            data: Vec::new(),
+            counted: 0,
+            memory: self.clone(),
+        }
+    }
+
+    fn take(&self, len: usize) -> bool {
+        self.0
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(len))
+            .is_ok()
+    }
+
+    fn has(&self, len: usize) -> bool {
+        self.0.load(Relaxed) >= len
+    }
+}
+
+impl Kept {
+    /// Counts what was appended; false if the bound has no room for it.
+    pub(crate) fn count(&mut self) -> bool {
+        let len = self.data.len();
+        // What was used once is counted until it is freed.
+        len <= self.counted + UNCOUNTED_LEN || self.count_to(len)
+    }
+
+    /// Makes spare capacity in a full buffer. The first is counted as it is used; what is added later
+    /// will mostly be, and is counted at once.
+    ///
+    /// # Errors
+    /// There is no memory, or no room in the bound; the buffer is as it was.
+    pub(crate) fn grow(&mut self) -> io::Result<()> {
+        let len = self.data.len();
+        let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
+        let capacity = match len {
+            0 => return self.begin().map_err(|_| refused()),
+            ..=FIRST_LEN => 4 * FIRST_LEN,
+            _ => (2 * len).min(SLOT_LEN + FIRST_LEN),
+        };
+        if self.hold(capacity) {
+            Ok(())
+        } else {
+            Err(refused())
+        }
+    }
+
+    /// Empties the buffer and makes it hold `len` bytes, or fewer if memory is short.
+    ///
+    /// # Errors
+    /// There is no memory even for a few bytes.
+    pub(crate) fn make_room_for(&mut self, len: usize) -> io::Result<()> {
+        self.data.clear();
+        let sizes = [len, len.min(4 * FIRST_LEN), len.min(FIRST_LEN)];
+        if sizes.into_iter().any(|size| self.hold(size)) || self.data.capacity() > 0 {
+            return Ok(());
+        }
+        self.data
+            .try_reserve_exact(SHORT_LEN.min(len))
+            .or_else(|_| self.data.try_reserve_exact(UNCOUNTED_LEN.min(len)))
+            .map_err(|_| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// What it holds; an empty buffer stays.
+    pub(crate) fn take(&mut self) -> Self {
+        let empty = self.memory.buffer();
+        mem::replace(self, empty)
+    }
+
+    /// Whether there is no spare capacity.
+    pub(crate) fn is_full(&self) -> bool {
+        self.data.len() == self.data.capacity()
+    }
+
+    /// Gives back all that it took.
+    pub(crate) fn free(&mut self) {
+        self.data = Vec::new();
+        self.count_to(0);
+    }
+
+    /// Gives back what is not used any more.
+    pub(crate) fn shrink(&mut self) {
+        if self.counted > self.data.len() {
+            self.data.shrink_to_fit();
+            self.count_to(self.data.len());
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), TryReserveError> {
+        let is_short = !self.memory.has(FIRST_LEN);
+        let capacity = if is_short { SHORT_LEN } else { FIRST_LEN };
+        self.data
+            .try_reserve_exact(capacity)
+            .or_else(|_| self.data.try_reserve_exact(UNCOUNTED_LEN))
+    }
+
+    /// Counts `len` bytes and makes room for them, or leaves all as it is.
+    pub(crate) fn hold(&mut self, len: usize) -> bool {
+        if self.data.capacity() >= len {
+            return true;
+        }
+        let before = self.counted;
+        if !self.count_to(len) {
+            return false;
+        }
+        let more = len - self.data.len();
+        let held = self.data.try_reserve_exact(more).is_ok();
+        if !held {
+            self.count_to(before);
+        }
+        held
+    }
+
+    fn count_to(&mut self, len: usize) -> bool {
+        let wanted = len.saturating_sub(UNCOUNTED_LEN);
+        if wanted > self.counted {
+            if !self.memory.take(wanted - self.counted) {
+                return false;
+            }
+        } else {
+            self.memory.0.fetch_add(self.counted - wanted, Relaxed);
+        }
+        self.counted = wanted;
+        true
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.memory.0.fetch_add(self.counted, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_together_stay_within_the_bound_and_give_it_back() {
+        let memory = ReplyMemory::new(100_000);
+        let filled = |len| {
+            let mut buffer = memory.buffer();
+            buffer.data = vec![0; len];
+            (buffer.count(), buffer)
+        };
+        let (fits, first) = filled(60_000);
+        let (too_much, second) = filled(60_000);
+        let (small, third) = filled(UNCOUNTED_LEN);
+        assert!(fits && !too_much && small);
+        drop((first, second, third));
+        assert!(memory.has(100_000));
+    }
+
+    #[test]
+    fn a_buffer_to_read_into_is_small_where_memory_is_short() {
+        let mut buffer = ReplyMemory::new(1 << 20).buffer();
+        buffer.make_room_for(SLOT_LEN).unwrap();
+        assert!(buffer.data.capacity() >= SLOT_LEN);
+        let mut other = buffer.memory.buffer();
+        other.make_room_for(SLOT_LEN).unwrap();
+        assert_eq!(other.data.capacity(), SHORT_LEN);
+        buffer.free();
+        other.make_room_for(SLOT_LEN).unwrap();
+        assert!(other.data.capacity() >= SLOT_LEN);
+    }
+
+    #[test]
+    fn memory_that_is_refused_is_an_error() {
+        let mut buffer = ReplyMemory::new(u64::MAX).buffer();
+        assert!(!buffer.hold(isize::MAX as usize));
+        assert_eq!((buffer.counted, buffer.data.capacity()), (0, 0));
+    }
+}

@@ -1,0 +1,114 @@
+//! A spill disk that hangs stops those who spill, and no others.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Connection, FrozenDisk, Reply, Setup, TestServer, Transport, poll_until, request,
+};
+
+/// More than any pool of threads that blocking work might share.
+const SPILLING: usize = 48;
+
+const SPILLED_LEN: usize = 3_000_000;
+
+#[test]
+fn a_hung_spill_disk_stops_no_other_run_and_no_end_of_serve() {
+    let Some(disk) = FrozenDisk::new() else {
+        return;
+    };
+    let setup = Transport::Unix
+        .setup()
+        .serve(["--spill-dir".as_ref(), disk.path().as_os_str()]);
+    ends_with_spilling_runs_stuck(&disk, setup);
+}
+
+/// The classic server spills to /var/tmp: it gets the disk there, in a mount namespace of its own.
+#[test]
+fn a_hung_spill_disk_stops_no_other_run_and_no_end_of_the_classic_server() {
+    let Some(disk) = FrozenDisk::new() else {
+        return;
+    };
+    let mount = format!("mount --bind {} /var/tmp", disk.path().display());
+    let setup = Transport::Unix.setup().shell(&format!(
+        r#"set -- unshare --mount sh -c '{mount} && exec "$@"' sh "$@""#
+    ));
+    ends_with_spilling_runs_stuck(&disk, setup);
+}
+
+#[test]
+fn a_server_starts_while_its_spill_disk_hangs() {
+    let Some(disk) = FrozenDisk::new() else {
+        return;
+    };
+    disk.freeze();
+    let server = Transport::Unix
+        .setup()
+        .serve(["--spill-dir".as_ref(), disk.path().as_os_str()])
+        .start();
+    assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+    disk.thaw();
+}
+
+/// Whoever vanishes while the disk hangs leaves little behind.
+#[test]
+fn runs_that_are_killed_while_the_spill_disk_hangs_pile_up_no_memory() {
+    let Some(disk) = FrozenDisk::new() else {
+        return;
+    };
+    let server = Transport::Unix
+        .setup()
+        .serve(["--classic-on-disconnect", "kill", "--spill-dir"])
+        .args([disk.path()])
+        .start();
+    disk.freeze();
+    for _ in 0..20 {
+        let stuck = spilling(&server, 16);
+        poll_until(|| writers(&server) >= 16);
+        drop(stuck);
+        poll_until(|| writers(&server) == 0);
+    }
+    let peak = crate::support::memory_kib(server.pid(), "VmHWM");
+    assert!(peak < 96 << 10, "{peak} KiB");
+    assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+    disk.thaw();
+}
+
+#[track_caller]
+fn ends_with_spilling_runs_stuck(disk: &FrozenDisk, setup: Setup) {
+    let mut server = setup.start();
+    let mut other = server.send("echo >> started; cat\r\n5\r\n");
+    server.wait_for("started");
+    disk.freeze();
+    let stuck = spilling(&server, SPILLING);
+    poll_until(|| writers(&server) > SPILLING);
+    let begin = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+    }
+    server.signal(Signal::TERM);
+    poll_until(|| !server.path("s.sock").exists());
+    other.send("stdin");
+    assert_eq!(other.read_last_reply(), Reply::new(0, "stdin", ""));
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    // Once the disk goes on, they go on, and nothing is lost.
+    disk.thaw();
+    for mut connection in stuck {
+        let reply = connection.read_last_reply();
+        assert_eq!((reply.status, reply.stdout.len()), (0, SPILLED_LEN));
+    }
+    server.wait();
+}
+
+fn spilling(server: &TestServer, count: usize) -> Vec<Connection> {
+    let command = format!("exec head -c {SPILLED_LEN} /dev/zero");
+    (0..count)
+        .map(|_| server.send(request(&command, "")))
+        .collect()
+}
+
+/// How many commands there are.
+fn writers(server: &TestServer) -> usize {
+    crate::support::descendants(server.pid()).len()
+}

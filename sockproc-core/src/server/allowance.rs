@@ -2,11 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::memory::ReplyMemory;
 use super::slot::Slot;
-use super::spill::Spill;
+use super::spill::{self, Spill};
 
 /// Where the streams of one run are kept, and how much of them.
 #[derive(Clone)]
@@ -22,6 +22,14 @@ pub(crate) struct Allowance {
 struct Run {
     /// Bytes spilled.
     spilled: AtomicU64,
+    /// Streams that wait for room in the spill file.
+    held_up: AtomicUsize,
+}
+
+/// A stream that waits for room in the spill file.
+pub(crate) struct HeldUp {
+    run: Arc<Run>,
+    _spill: Option<spill::HeldUp>,
 }
 
 /// Why output cannot be kept although its disk may have room.
@@ -69,6 +77,16 @@ impl Allowance {
         &self.spill
     }
 
+    /// Says that one of the streams waits for room, as long as the result lives.
+    pub(crate) fn hold_up(&self) -> HeldUp {
+        let is_first = self.run.held_up.fetch_add(1, Relaxed) == 0;
+        let len = self.run.spilled.load(Relaxed);
+        HeldUp {
+            run: self.run.clone(),
+            _spill: is_first.then(|| self.spill.hold_up(len)),
+        }
+    }
+
     /// Takes room for `len` bytes in `slot`.
     pub(crate) fn take(&self, len: usize, slot: &mut Slot) -> Result<(), Full> {
         let wanted = self.run.spilled.load(Relaxed) + len as u64;
@@ -81,5 +99,11 @@ impl Allowance {
         slot.reserve(len)?;
         self.run.spilled.fetch_add(len as u64, Relaxed);
         Ok(())
+    }
+}
+
+impl Drop for HeldUp {
+    fn drop(&mut self) {
+        self.run.held_up.fetch_sub(1, Relaxed);
     }
 }

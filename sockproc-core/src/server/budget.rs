@@ -57,6 +57,8 @@ struct Idle {
     waiting: BTreeMap<Key, Arc<Notify>>,
     stalled: BTreeMap<Key, Arc<Notify>>,
     held_back: BTreeMap<Key, Arc<Notify>>,
+    /// As `stalled`, while the spill file holds some of the reply.
+    stalled_spill: BTreeMap<Key, Arc<Notify>>,
 }
 
 type Key = (Instant, u64);
@@ -66,6 +68,7 @@ enum WaitsFor {
     Request,
     Reader,
     Stdin,
+    SpillReader,
 }
 
 /// A run's descriptors; stdin's goes back as soon as that is closed.
@@ -101,21 +104,30 @@ impl Idle {
             WaitsFor::Request => &mut self.waiting,
             WaitsFor::Reader => &mut self.stalled,
             WaitsFor::Stdin => &mut self.held_back,
+            WaitsFor::SpillReader => &mut self.stalled_spill,
         }
     }
 
     /// Tells the longest-idle connection to end, if one has been idle for long enough.
     fn evict_one(&mut self) -> bool {
-        let evict = |connections: &mut BTreeMap<Key, Arc<Notify>>, least: Duration| {
-            let longest = connections
-                .first_entry()
-                .filter(|entry| entry.key().0.elapsed() >= least);
-            longest.map(|entry| entry.remove().notify_one()).is_some()
+        let (plain, spill) = (&mut self.stalled, &mut self.stalled_spill);
+        let (first, second) = match (plain.first_key_value(), spill.first_key_value()) {
+            (Some((a, _)), Some((b, _))) if b < a => (spill, plain),
+            _ => (plain, spill),
         };
-        evict(&mut self.waiting, MIN_WAITING)
-            || evict(&mut self.stalled, MIN_STALLED)
-            || evict(&mut self.held_back, MIN_STALLED)
+        evict_longest(&mut self.waiting, MIN_WAITING)
+            || evict_longest(first, MIN_STALLED)
+            || evict_longest(second, MIN_STALLED)
+            || evict_longest(&mut self.held_back, MIN_STALLED)
     }
+}
+
+/// Tells the connection that has waited for longest to end, if that is at least `least`.
+fn evict_longest(connections: &mut BTreeMap<Key, Arc<Notify>>, least: Duration) -> bool {
+    let longest = connections
+        .first_entry()
+        .filter(|entry| entry.key().0.elapsed() >= least);
+    longest.map(|entry| entry.remove().notify_one()).is_some()
 }
 
 impl Budget {
@@ -216,6 +228,17 @@ impl Budget {
     /// Says that a run waits for stdin that its client has announced.
     pub(crate) fn held_back(&self) -> IdleGuard<'_> {
         self.idle(WaitsFor::Stdin)
+    }
+
+    /// Says the same, while the spill file holds some of the reply.
+    pub(crate) fn stalled_with_spill(&self) -> IdleGuard<'_> {
+        self.idle(WaitsFor::SpillReader)
+    }
+
+    /// Tells the client that has read nothing of its spilled reply for longest to give way, if it has
+    /// had [`MIN_STALLED`].
+    pub(crate) fn evict_spill_reader(&self) {
+        evict_longest(&mut self.lock().stalled_spill, MIN_STALLED);
     }
 
     fn idle(&self, waits_for: WaitsFor) -> IdleGuard<'_> {

@@ -13,6 +13,7 @@ use super::budget::RunPermit;
 use super::config::OnDisconnect;
 use super::outputs::{self, Outputs, Rules, Stop};
 use super::peer::Peer;
+use super::room::Room;
 use super::socket::{Socket, Transport};
 use super::stdin::{self, Feed, StdinEnd};
 use crate::process::{Leader, Pipe, Process, SpawnError};
@@ -205,15 +206,21 @@ impl<'a> Exchange<'a> {
     {
         let Shared {
             config,
+            budget,
             memory,
             spill,
+            shutdown,
             ..
         } = self.shared;
         Rules {
-            allowance: Allowance::new(memory, spill, config.max_spill),
+            room: Room {
+                allowance: Allowance::new(memory, spill, config.max_spill),
+                budget,
+                shutdown,
+            },
             linger: config.classic_linger,
             kill_grace: config.kill_grace,
-            shutdown: &self.shared.shutdown,
+            shutdown,
             stop,
         }
     }

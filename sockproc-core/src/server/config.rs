@@ -24,7 +24,9 @@ pub struct Config {
     pub spill_dir: PathBuf,
     /// The most that one run may keep there, in bytes; a run that wants more is killed.
     pub max_spill: u64,
-    /// The most that all runs together may keep there, in bytes.
+    /// The most that all runs together may keep there, in bytes. A run that wants more waits for
+    /// others to give back, and clients that read nothing for 10 s give way; it is killed when it has
+    /// waited for that long in vain.
     pub max_spill_total: u64,
     /// From SIGTERM to SIGKILL, when the server ends a command. It lasts until all of the command's
     /// tree has exited.

@@ -11,6 +11,7 @@ pub(crate) mod name_lock;
 mod outputs;
 mod peer;
 mod reply;
+mod room;
 mod shutdown;
 mod slot;
 mod socket;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::allowance::Allowance;
+use super::allowance::Full;
+use super::room::Room;
 use super::shutdown::Shutdown;
 use super::spool::{Discard, Spool};
 use crate::process::pump::{self, Sink};
@@ -33,11 +34,11 @@ pub(crate) struct Outputs {
 
 /// How long to read, and what ends it.
 pub(crate) struct Rules<'a> {
-    pub(crate) allowance: Allowance,
     /// See [`Config::classic_linger`](super::Config::classic_linger).
     pub(crate) linger: Option<Duration>,
     pub(crate) kill_grace: Duration,
     pub(crate) shutdown: &'a Shutdown,
+    pub(crate) room: Room<'a>,
     /// Ends the run, too.
     pub(crate) stop: &'a Stop,
 }
@@ -68,13 +69,13 @@ pub(crate) async fn collect(
     rules: Rules<'_>,
 ) -> Outputs {
     let activity = Activity::default();
-    let mut stdout = Spool::new(rules.allowance.clone());
-    let mut stderr = Spool::new(rules.allowance.clone());
+    let mut stdout = Spool::new(rules.room.allowance.clone());
+    let mut stderr = Spool::new(rules.room.allowance.clone());
     let ended = {
         let whole = async {
             tokio::join!(
-                keep(&stdout_pipe, &mut stdout, &activity),
-                keep(&stderr_pipe, &mut stderr, &activity),
+                keep(&stdout_pipe, &mut stdout, &activity, &rules.room),
+                keep(&stderr_pipe, &mut stderr, &activity, &rules.room),
             );
             leader.exited().await;
         };
@@ -85,8 +86,13 @@ pub(crate) async fn collect(
         }
     };
     if ended.is_some() && activity.cut.get().is_none() {
-        for (pipe, spool) in [(&stdout_pipe, &mut stdout), (&stderr_pipe, &mut stderr)] {
-            if let Err(error) = pump::drain_now(pipe, spool).await {
+        for (pipe, sink) in [(&stdout_pipe, &mut stdout), (&stderr_pipe, &mut stderr)] {
+            let mut watched = Watched {
+                sink,
+                activity: &activity,
+                room: &rules.room,
+            };
+            if let Err(error) = pump::drain_now(pipe, &mut watched).await {
                 let _ = activity.cut.set(error);
             }
         }
@@ -101,26 +107,21 @@ pub(crate) async fn collect(
 }
 
 /// Keeps a stream until it ends; past what can be kept, reads on so that nobody is held up.
-async fn keep(pipe: &Pipe, spool: &mut Spool, activity: &Activity) {
-    if let Err(error) = pump::drain(
-        pipe,
-        &mut Watched {
-            sink: spool,
-            activity,
-        },
-    )
-    .await
-    {
+async fn keep(pipe: &Pipe, sink: &mut Spool, activity: &Activity, room: &Room<'_>) {
+    let mut watched = Watched {
+        sink,
+        activity,
+        room,
+    };
+    if let Err(error) = pump::drain(pipe, &mut watched).await {
         let _ = activity.cut.set(error);
         activity.full.notify_one();
-        let _ = pump::drain(
-            pipe,
-            &mut Watched {
-                sink: &mut Discard::default(),
-                activity,
-            },
-        )
-        .await;
+        let mut watched = Watched {
+            sink: &mut Discard::default(),
+            activity,
+            room,
+        };
+        let _ = pump::drain(pipe, &mut watched).await;
     }
 }
 
@@ -190,6 +191,7 @@ impl Activity {
 struct Watched<'a, S> {
     sink: &'a mut S,
     activity: &'a Activity,
+    room: &'a Room<'a>,
 }
 
 impl<S: Sink> Sink for Watched<'_, S> {
@@ -200,7 +202,14 @@ impl<S: Sink> Sink for Watched<'_, S> {
     async fn make_room(&mut self) -> io::Result<()> {
         self.activity.reads.fetch_add(1, Relaxed);
         self.activity.waiting.fetch_add(1, Relaxed);
-        let made = self.sink.make_room().await;
+        let made = loop {
+            match self.sink.make_room().await {
+                Err(error)
+                    if Full::of(&error) == Some(Full::ForNow)
+                        && Box::pin(self.room.wait()).await => {}
+                made => break made,
+            }
+        };
         self.activity.waiting.fetch_sub(1, Relaxed);
         made
     }

@@ -38,14 +38,14 @@ impl Exchange<'_> {
         let parts = [(&head[..], &stdout), (&middle[..], &stderr)];
         if let Some(whole) = Spool::join(parts, SMALL_REPLY_LEN) {
             drop((stdout, stderr));
-            return self.send_while_discarding(self.write(&whole.data)).await;
+            return Box::pin(self.send_while_discarding(self.write(&whole.data))).await;
         }
         let (mut stdout, mut stderr) = (stdout.into_pieces(), stderr.into_pieces());
         let send = async {
             self.write(&head).await?;
-            self.write_all(&mut stdout).await?;
+            self.write_all(&mut stdout, stderr.are_spilled()).await?;
             self.write(&middle).await?;
-            self.write_all(&mut stderr).await
+            self.write_all(&mut stderr, false).await
         };
         // Only a connection that has come so far takes the memory for this.
         Box::pin(self.send_while_discarding(send)).await
@@ -76,16 +76,22 @@ impl Exchange<'_> {
         }
     }
 
-    async fn write_all(&self, pieces: &mut Pieces) -> io::Result<()> {
+    /// Writes all of a stream; `are_more_spilled` if the spill file holds some of the other one.
+    async fn write_all(&self, pieces: &mut Pieces, are_more_spilled: bool) -> io::Result<()> {
         while pieces.read_next().await? {
-            self.write(pieces.piece()).await?;
+            let is_spilled = are_more_spilled || pieces.are_spilled();
+            self.write_piece(pieces.piece(), is_spilled).await?;
         }
         Ok(())
     }
 
+    async fn write(&self, data: &[u8]) -> io::Result<()> {
+        self.write_piece(data, false).await
+    }
+
     /// Writes a piece of the reply; gives up on a client that reads nothing while others need room, or
     /// while the server ends.
-    async fn write(&self, mut data: &[u8]) -> io::Result<()> {
+    async fn write_piece(&self, mut data: &[u8], is_spilled: bool) -> io::Result<()> {
         while !data.is_empty() {
             match self.socket.try_write(data) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -94,7 +100,12 @@ impl Exchange<'_> {
                     continue;
                 }
             }
-            let (stalled, untaken) = (self.shared.budget.stalled(), self.socket.untaken());
+            let stalled = if is_spilled {
+                self.shared.budget.stalled_with_spill()
+            } else {
+                self.shared.budget.stalled()
+            };
+            let untaken = self.socket.untaken();
             tokio::select! {
                 biased;
                 written = self.socket.write(data) => data = &data[written?..],

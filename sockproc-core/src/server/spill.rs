@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate};
+use tokio::sync::Notify;
 
 use super::allowance::Full;
 use super::disk::{Disk, Turn};
@@ -33,6 +34,10 @@ struct Shared {
     slots: Mutex<Slots>,
     /// Held while the file is made, which may take as long as the disk likes.
     opening: Mutex<()>,
+    /// Bytes were given back.
+    given_back: Notify,
+    /// Held by the first of those who wait for that.
+    waiting: tokio::sync::Mutex<()>,
     disk: Disk,
 }
 
@@ -41,6 +46,8 @@ struct Slots {
     file: Option<Arc<File>>,
     /// Bytes in all slots that have an owner.
     len: u64,
+    /// Bytes among them of runs that wait for room, and so give nothing back.
+    held_up: u64,
     /// Slots that have an owner.
     owned: usize,
     /// Slots below `end` without an owner: those that take no room on the disk, and the others.
@@ -51,6 +58,9 @@ struct Slots {
     punching: bool,
 }
 
+/// A run that waits for room.
+pub(crate) struct HeldUp(Spill, u64);
+
 impl Spill {
     /// A spill file in `dir`, made when it is first needed.
     pub(crate) fn new(dir: PathBuf, max_len: u64) -> Self {
@@ -59,6 +69,8 @@ impl Spill {
             max_len,
             slots: Mutex::default(),
             opening: Mutex::default(),
+            given_back: Notify::new(),
+            waiting: tokio::sync::Mutex::default(),
             disk: Disk::new(),
         }))
     }
@@ -98,6 +110,34 @@ impl Spill {
         Ok(())
     }
 
+    /// Whether a whole slot may be filled at this moment, if ever.
+    pub(crate) fn has_room(&self) -> bool {
+        let wanted = self.0.max_len.min(SLOT_LEN as u64);
+        self.lock().len + wanted <= self.0.max_len
+    }
+
+    /// The turn to wait until bytes are given back.
+    pub(crate) async fn turn_to_wait(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.waiting.lock().await
+    }
+
+    /// Says that a run which has spilled `len` bytes waits for room, as long as the result lives.
+    pub(crate) fn hold_up(&self, len: u64) -> HeldUp {
+        self.lock().held_up += len;
+        HeldUp(self.clone(), len)
+    }
+
+    /// Whether all bytes are those of runs that wait for room.
+    pub(crate) fn is_deadlocked(&self) -> bool {
+        let slots = self.lock();
+        slots.held_up >= slots.len
+    }
+
+    /// Resolves when bytes are given back.
+    pub(crate) async fn given_back(&self) {
+        self.0.given_back.notified().await;
+    }
+
     /// The file; only for threads that may wait for the disk.
     pub(crate) fn file(&self) -> io::Result<Arc<File>> {
         let existing = || self.lock().file.clone();
@@ -122,7 +162,7 @@ impl Spill {
         slots.written.push(number);
         if slots.owned == 0 {
             let old = mem::take(&mut *slots);
-            slots.punching = old.punching;
+            (slots.punching, slots.held_up) = (old.punching, old.held_up);
             drop(slots);
             // Closing it frees its blocks, which takes time.
             self.0.disk.later(move || drop(old));
@@ -132,6 +172,7 @@ impl Spill {
             let spill = self.clone();
             self.0.disk.later(move || spill.punch_holes());
         }
+        self.0.given_back.notify_waiters();
     }
 
     /// Gives the room of slots without an owner back to the disk, as far as its file system can.
@@ -161,6 +202,12 @@ impl Spill {
 impl Slots {
     fn wastes_room(&self) -> bool {
         self.written.len() > self.owned + SPARE_SLOTS
+    }
+}
+
+impl Drop for HeldUp {
+    fn drop(&mut self) {
+        self.0.lock().held_up -= self.1;
     }
 }
 

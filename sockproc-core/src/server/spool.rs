@@ -52,6 +52,11 @@ impl Pieces {
     pub(crate) fn piece(&self) -> &[u8] {
         &self.piece.data
     }
+
+    /// Whether the spill file holds some of what is to come.
+    pub(crate) fn are_spilled(&self) -> bool {
+        self.slot.is_some() || !self.slots.as_slice().is_empty()
+    }
 }
 
 /// Takes everything and keeps nothing: what a cut stream goes on into.
@@ -168,14 +173,14 @@ impl Sink for Spool {
 
     async fn make_room(&mut self) -> io::Result<()> {
         if !self.tail.count() {
-            self.spill(self.tail.data.len()).await?;
+            Box::pin(self.spill(self.tail.data.len())).await?;
             self.tail.free();
         } else if self.tail.data.len() > SLOT_LEN {
-            self.spill(SLOT_LEN).await?;
+            Box::pin(self.spill(SLOT_LEN)).await?;
         }
         if self.tail.is_full() && !self.tail.data.is_empty() && self.tail.grow().is_err() {
             // What there is stays as a buffer.
-            self.spill(self.tail.data.len()).await?;
+            Box::pin(self.spill(self.tail.data.len())).await?;
         }
         Ok(())
     }

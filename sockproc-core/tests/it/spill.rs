@@ -1,9 +1,12 @@
 //! Large answers wait on disk, within bounds.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use crate::support::{
-    A_WHILE, Reply, Transport, finish, memory_kib, on_both_transports, poll_until, request,
+    A_WHILE, Reply, TestServer, Transport, finish, memory_kib, on_both_transports, poll_until,
+    request,
 };
 
 on_both_transports!(
@@ -125,7 +128,7 @@ fn yes_ends_at_max_spill() {
         );
         let note = reply.err().lines().last().unwrap_or_default().to_owned();
         assert!(
-            note.starts_with("sockproc: ") && note.contains("max-spill"),
+            note.starts_with("sockproc: ") && note.contains("--max-spill allows"),
             "{command}: {note}"
         );
         assert!(other.is_silent_for(A_WHILE));
@@ -158,4 +161,88 @@ fn what_all_runs_spill_together_is_bounded() {
     poll_until(|| {
         server.run("head -c 15000000 /dev/zero") == Reply::new(0, vec![0; 15_000_000], "")
     });
+}
+
+#[test]
+fn a_run_that_wants_more_than_all_may_spill_is_told_so_at_once() {
+    let server = Transport::Unix
+        .setup()
+        .serve(["--max-spill-total", "5M"])
+        .start();
+    let reply = server.run("yes");
+    assert!(
+        reply.err().contains("--max-spill-total allows"),
+        "{}",
+        reply.err()
+    );
+}
+
+/// It has 10 s, in which the command that needs its room is held up.
+#[test]
+fn a_client_that_reads_nothing_gives_its_room_to_a_run_that_needs_it() {
+    let server = Transport::Unix
+        .setup()
+        .serve(["--max-spill-total", "64M"])
+        .start();
+    let mut unread = server.send(request("head -c 63000000 /dev/zero", ""));
+    poll_until(|| crate::support::descendants(server.pid()).is_empty());
+    unread.read_exactly(1);
+    let reply = server.run("head -c 8000000 /dev/zero");
+    assert_eq!(reply.err(), "");
+    assert_eq!((reply.status, reply.stdout.len()), (0, 8_000_000));
+    assert!(unread.skip_to_end() < 63_000_000);
+}
+
+#[test]
+fn clients_that_read_nothing_keep_their_room_while_no_run_needs_it() {
+    let server = Transport::Unix
+        .setup()
+        .serve(["--max-spill-total", "64M"])
+        .start();
+    let mut slow = server.send(request("head -c 30000000 /dev/zero", ""));
+    slow.read_exactly(b"status:0\r\n30000000\r\n".len());
+    std::thread::sleep(Duration::from_secs(12));
+    assert_eq!(
+        server.run("head -c 8000000 /dev/zero").stdout.len(),
+        8_000_000
+    );
+    assert_eq!(slow.skip_to_end(), 30_000_000 + b"0\r\n".len() as u64);
+}
+
+/// What is left belongs to another run, which keeps the file.
+#[test]
+fn the_spill_file_gives_its_room_back_while_another_run_keeps_some() {
+    let server = Transport::Unix.setup().serve(["--max-spill", "1G"]).start();
+    let mut other = server.send(request("head -c 3000000 /dev/zero", ""));
+    other.read_exactly(1);
+    let mut large = server.send(request("head -c 300000000 /dev/zero", ""));
+    large.read_exactly(1);
+    assert!(spilled(&server) > 250 << 20);
+    large.skip_to_end();
+    poll_until(|| spilled(&server) < 32 << 20);
+    other.skip_to_end();
+    poll_until(|| spilled(&server) == 0);
+}
+
+#[test]
+fn a_killed_run_gives_its_room_back_at_once() {
+    let server = Transport::Unix
+        .setup()
+        .serve(["--classic-on-disconnect", "kill"])
+        .start();
+    let flood = server.send(request("exec yes", ""));
+    poll_until(|| spilled(&server) > 32 << 20);
+    flood.vanish();
+    poll_until(|| spilled(&server) == 0);
+}
+
+/// Bytes that the server's files without a name take on the disk.
+fn spilled(server: &TestServer) -> u64 {
+    let fds = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+    let unnamed = fds.flatten().filter(|fd| {
+        let target = fs::read_link(fd.path()).unwrap_or_default();
+        target.to_string_lossy().ends_with("(deleted)")
+    });
+    let files = unnamed.filter_map(|fd| fs::metadata(fd.path()).ok());
+    files.map(|file| file.blocks() * 512).sum()
 }

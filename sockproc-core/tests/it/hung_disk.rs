@@ -42,13 +42,14 @@ fn a_server_starts_while_its_spill_disk_hangs() {
     let Some(disk) = FrozenDisk::new() else {
         return;
     };
-    disk.freeze();
+    let frozen = disk.freeze();
     let server = Transport::Unix
         .setup()
         .serve(["--spill-dir".as_ref(), disk.path().as_os_str()])
         .start();
-    assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
-    disk.thaw();
+    let answer = server.run("echo hi");
+    drop(frozen);
+    assert_eq!(answer, Reply::new(0, "hi\n", ""));
 }
 
 /// Whoever vanishes while the disk hangs leaves little behind.
@@ -62,7 +63,7 @@ fn runs_that_are_killed_while_the_spill_disk_hangs_pile_up_no_memory() {
         .serve(["--classic-on-disconnect", "kill", "--spill-dir"])
         .args([disk.path()])
         .start();
-    disk.freeze();
+    let frozen = disk.freeze();
     for _ in 0..20 {
         let stuck = spilling(&server, 16);
         poll_until(|| writers(&server) >= 16);
@@ -72,7 +73,7 @@ fn runs_that_are_killed_while_the_spill_disk_hangs_pile_up_no_memory() {
     let peak = crate::support::memory_kib(server.pid(), "VmHWM");
     assert!(peak < 96 << 10, "{peak} KiB");
     assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
-    disk.thaw();
+    drop(frozen);
 }
 
 #[track_caller]
@@ -80,7 +81,7 @@ fn ends_with_spilling_runs_stuck(disk: &FrozenDisk, setup: Setup) {
     let mut server = setup.start();
     let mut other = server.send("echo >> started; cat\r\n5\r\n");
     server.wait_for("started");
-    disk.freeze();
+    let frozen = disk.freeze();
     let stuck = spilling(&server, SPILLING);
     poll_until(|| writers(&server) > SPILLING);
     let begin = Instant::now();
@@ -93,7 +94,7 @@ fn ends_with_spilling_runs_stuck(disk: &FrozenDisk, setup: Setup) {
     assert_eq!(other.read_last_reply(), Reply::new(0, "stdin", ""));
     assert!(begin.elapsed() < Duration::from_secs(10));
     // Once the disk goes on, they go on, and nothing is lost.
-    disk.thaw();
+    drop(frozen);
     for mut connection in stuck {
         let reply = connection.read_last_reply();
         assert_eq!((reply.status, reply.stdout.len()), (0, SPILLED_LEN));

@@ -1,11 +1,13 @@
 //! A disk that can be made to hang.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-/// A small file system of the test's own; dropped, it goes on and goes away.
+/// A small file system of the test's own; it goes with this value.
 pub(crate) struct FrozenDisk {
     dir: TempDir,
 }
@@ -38,20 +40,37 @@ impl FrozenDisk {
         self.dir.path().join("mounted")
     }
 
-    /// From now on whoever writes to it waits, whatever signals come.
-    pub(crate) fn freeze(&self) {
-        assert!(run("fsfreeze", &["-f".as_ref(), &self.path()]));
-    }
-
-    pub(crate) fn thaw(&self) {
-        run("fsfreeze", &["-u".as_ref(), &self.path()]);
+    /// From now on whoever writes to it waits, whatever signals come, until the result is dropped:
+    /// before the server, for whose end the test waits. A test that is killed leaves it to a minute.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let path = self.path();
+        let thaw = format!("sleep 60; fsfreeze -u {}", path.display());
+        let mut watchdog = Command::new("sh");
+        watchdog.args(["-c", &thaw]).process_group(0);
+        watchdog.stdout(Stdio::null()).stderr(Stdio::null());
+        let watchdog = watchdog.spawn().unwrap();
+        assert!(run("fsfreeze", &["-f".as_ref(), &path]));
+        Frozen { path, watchdog }
     }
 }
 
 impl Drop for FrozenDisk {
     fn drop(&mut self) {
-        self.thaw();
         run("umount", &["-l".as_ref(), &self.path()]);
+    }
+}
+
+/// A disk that hangs; dropped, it goes on.
+pub(crate) struct Frozen {
+    path: PathBuf,
+    watchdog: Child,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        run("fsfreeze", &["-u".as_ref(), &self.path]);
+        let _ = kill_process_group(Pid::from_child(&self.watchdog), Signal::KILL);
+        let _ = self.watchdog.wait();
     }
 }
 

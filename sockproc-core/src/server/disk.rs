@@ -120,6 +120,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    #[expect(clippy::await_holding_lock, reason = "no other task wants it")]
     async fn what_hangs_takes_only_so_many_threads_and_ends_with_them() {
         let disk = Disk::new();
         let gate = Arc::new(Mutex::new(()));
@@ -128,7 +129,11 @@ mod tests {
         for _ in 0..MAX_THREADS {
             let (gate, turn) = (gate.clone(), disk.turn().await.unwrap());
             let mut result = Box::pin(turn.run(move || drop(gate.lock().unwrap())));
-            tokio::select! { biased; _ = &mut result => panic!("the gate is shut"), () = async {} => {} }
+            tokio::select! {
+                biased;
+                _ = &mut result => panic!("the gate is shut"),
+                () = async {} => {}
+            }
             waiting.push(result);
         }
         assert_eq!(*disk.threads.lock().unwrap(), MAX_THREADS);

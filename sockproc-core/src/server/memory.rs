@@ -14,6 +14,9 @@ pub(crate) const FIRST_LEN: usize = 64 * 1024;
 /// A buffer where memory is short: it is held for one read and the write that follows.
 const SHORT_LEN: usize = 16 * 1024;
 
+/// With so much left a stream that outgrows its first buffer gets a whole one, and is copied once.
+const ROOMY_LEN: usize = 16 * SLOT_LEN;
+
 /// The first bytes of a buffer, a page, are not counted: most streams hold no more.
 const UNCOUNTED_LEN: usize = 4096;
 
@@ -70,16 +73,18 @@ impl Kept {
     /// There is no memory, or no room in the bound; the buffer is as it was.
     pub(crate) fn grow(&mut self) -> io::Result<()> {
         let len = self.data.len();
-        let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
-        let capacity = match len {
-            0 => return self.begin().map_err(|_| refused()),
-            ..=FIRST_LEN => 4 * FIRST_LEN,
-            _ => (2 * len).min(SLOT_LEN + FIRST_LEN),
+        let whole = SLOT_LEN + FIRST_LEN;
+        let grown = if len == 0 {
+            self.begin().is_ok()
+        } else if self.memory.has(ROOMY_LEN) {
+            self.hold(whole)
+        } else {
+            self.hold(whole.min((2 * len).max(FIRST_LEN)))
         };
-        if self.hold(capacity) {
+        if grown {
             Ok(())
         } else {
-            Err(refused())
+            Err(io::ErrorKind::OutOfMemory.into())
         }
     }
 
@@ -116,11 +121,19 @@ impl Kept {
         self.count_to(0);
     }
 
-    /// Gives back what is not used any more.
+    /// Gives back what is not used any more, if that is much.
     pub(crate) fn shrink(&mut self) {
-        if self.counted > self.data.len() {
-            self.data.shrink_to_fit();
-            self.count_to(self.data.len());
+        let len = self.data.len();
+        if self.counted < len + 4 * FIRST_LEN {
+            return;
+        }
+        // A copy: a large buffer that is cut and not freed lets glibc return every later one to the
+        // kernel, page by page (M_MMAP_THRESHOLD in mallopt(3)).
+        let mut data = Vec::new();
+        if data.try_reserve_exact(len).is_ok() {
+            data.extend_from_slice(&self.data);
+            self.data = data;
+            self.count_to(len);
         }
     }
 

@@ -68,10 +68,10 @@ impl Slot {
         turn.run(work).await
     }
 
-    /// Reads on into `buffer`, which is empty and has some capacity.
+    /// Reads on into `buffer`, replacing what it holds: all that is left, or less if memory is short.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's, or there is no memory even for a few bytes.
     pub(crate) async fn read(
         mut self,
         turn: Turn<'_>,
@@ -79,16 +79,15 @@ impl Slot {
     ) -> io::Result<(Self, Kept)> {
         let work = move || {
             let file = self.spill.file()?;
+            buffer.make_room_for(self.unread())?;
             let data = &mut buffer.data;
             let len = self.unread().min(data.capacity());
             let begin = offset(self.number) + self.read as u64;
             while data.len() < len {
                 let at = begin + data.len() as u64;
-                match rustix::io::retry_on_intr(|| {
-                    rustix::io::pread(&*file, spare_capacity(data), at)
-                })? {
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    _ => {}
+                let mut read = || rustix::io::pread(&*file, spare_capacity(data), at);
+                if rustix::io::retry_on_intr(&mut read)? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
             data.truncate(len);
@@ -143,8 +142,7 @@ mod tests {
 
     async fn read(slot: Slot) -> Vec<u8> {
         let spill = slot.spill().clone();
-        let mut buffer = ReplyMemory::new(u64::MAX).buffer();
-        buffer.make_room_for(SLOT_LEN).unwrap();
+        let buffer = ReplyMemory::new(u64::MAX).buffer();
         let (_, buffer) = slot
             .read(spill.turn().await.unwrap(), buffer)
             .await

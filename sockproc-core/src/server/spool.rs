@@ -34,7 +34,6 @@ impl Pieces {
     /// The spill file cannot be read, or there is no memory for a piece of it.
     pub(crate) async fn read_next(&mut self) -> io::Result<bool> {
         if let Some(slot) = self.slot.take().or_else(|| self.slots.next()) {
-            self.piece.make_room_for(slot.unread())?;
             let buffer = self.piece.take();
             let spill = slot.spill().clone();
             let (slot, buffer) = slot.read(spill.turn().await?, buffer).await?;

@@ -1,11 +1,12 @@
 //! Threads that read and write the spill file, and do nothing else: a disk that hangs stops those
 //! who spill, and no spawn, no socket's removal and no other run.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -21,9 +22,23 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The threads, started when they are first needed; they end when this is dropped.
 pub(crate) struct Disk {
     turns: Arc<Semaphore>,
-    threads: Mutex<usize>,
-    jobs: Sender<Job>,
-    queue: Arc<Mutex<Receiver<Job>>>,
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// There is a job, or no more will come.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// A job for later.
+    delayed: Option<(Instant, Job)>,
+    threads: usize,
+    has_ended: bool,
 }
 
 /// The right to one read or write.
@@ -34,12 +49,9 @@ pub(crate) struct Turn<'a> {
 
 impl Disk {
     pub(crate) fn new() -> Self {
-        let (jobs, queue) = mpsc::channel();
         Self {
             turns: Arc::new(Semaphore::new(MAX_THREADS)),
-            threads: Mutex::new(0),
-            jobs,
-            queue: Arc::new(Mutex::new(queue)),
+            queue: Arc::default(),
         }
     }
 
@@ -57,31 +69,77 @@ impl Disk {
     /// Has `job` done at some time by a thread that there is already. If there is no thread, nothing was
     /// written yet, and it is done here.
     pub(crate) fn later(&self, job: impl FnOnce() + Send + 'static) {
-        if *self.threads.lock().unwrap_or_else(PoisonError::into_inner) == 0 {
+        let mut state = self.queue.lock();
+        if state.threads == 0 {
+            drop(state);
             return job();
         }
-        // Fails only without a receiver, which `self` has.
-        let _ = self.jobs.send(Box::new(job));
+        state.jobs.push_back(Box::new(job));
+        drop(state);
+        self.queue.changed.notify_one();
+    }
+
+    /// Has `job` done in a while, by a thread that there is then. It replaces another one that waits in
+    /// this way.
+    pub(crate) fn in_a_while(&self, delay: Duration, job: impl FnOnce() + Send + 'static) {
+        self.queue.lock().delayed = Some((Instant::now() + delay, Box::new(job)));
+        self.queue.changed.notify_one();
     }
 
     /// Starts a thread if all may be busy.
     fn start_thread(&self) -> io::Result<()> {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        if *threads >= MAX_THREADS - self.turns.available_permits() {
+        let mut state = self.queue.lock();
+        if state.threads >= MAX_THREADS - self.turns.available_permits() {
             return Ok(());
         }
         let queue = self.queue.clone();
         let thread = thread::Builder::new()
             .name("sockproc-disk".to_owned())
             .stack_size(STACK_LEN)
-            .spawn(move || work(&queue));
+            .spawn(move || queue.work());
         match thread {
-            Ok(_) => *threads += 1,
+            Ok(_) => state.threads += 1,
             // Those that there are do it one after another.
-            Err(_) if *threads > 0 => {}
+            Err(_) if state.threads > 0 => {}
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.queue.lock().has_ended = true;
+        self.queue.changed.notify_all();
+    }
+}
+
+impl Queue {
+    /// Does what comes, until all is done and no more will come.
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if let Some(job) = state.next(now) {
+                drop(state);
+                // Whoever waits for it is told if it panics; the thread goes on.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                state = self.lock();
+            } else if state.has_ended {
+                return;
+            } else if let Some((due, _)) = &state.delayed {
+                let left = *due - now;
+                let changed = self.changed.wait_timeout(state, left);
+                state = changed.unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                let changed = self.changed.wait(state);
+                state = changed.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,18 +163,15 @@ impl Turn<'_> {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>) {
-    let next = || queue.lock().ok()?.recv().ok();
-    while let Some(job) = next() {
-        // Whoever waits for it is told; the thread goes on.
-        let _ = catch_unwind(AssertUnwindSafe(job));
+impl State {
+    fn next(&mut self, now: Instant) -> Option<Job> {
+        let job = self.jobs.pop_front();
+        job.or_else(|| Some(self.delayed.take_if(|(due, _)| *due <= now)?.1))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
@@ -136,7 +191,7 @@ mod tests {
             }
             waiting.push(result);
         }
-        assert_eq!(*disk.threads.lock().unwrap(), MAX_THREADS);
+        assert_eq!(disk.queue.lock().threads, MAX_THREADS);
         let more = tokio::time::timeout(Duration::from_millis(50), disk.turn());
         assert!(more.await.is_err());
         drop(hung);
@@ -144,6 +199,6 @@ mod tests {
             result.await.unwrap();
         }
         assert_eq!(disk.turn().await.unwrap().run(|| 7).await.unwrap(), 7);
-        assert_eq!(*disk.threads.lock().unwrap(), MAX_THREADS);
+        assert_eq!(disk.queue.lock().threads, MAX_THREADS);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const FIRST_LEN: usize = 64 * 1024;
 const SHORT_LEN: usize = 16 * 1024;
 
 /// With so much left a stream that outgrows its first buffer gets a whole one, and is copied once.
-const ROOMY_LEN: usize = 16 * SLOT_LEN;
+const ROOMY_LEN: usize = 4 * SLOT_LEN;
 
 /// The first bytes of a buffer, a page, are not counted: most streams hold no more.
 const UNCOUNTED_LEN: usize = 4096;
@@ -94,8 +94,8 @@ impl Kept {
     /// There is no memory even for a few bytes.
     pub(crate) fn make_room_for(&mut self, len: usize) -> io::Result<()> {
         self.data.clear();
-        let sizes = [len, len.min(4 * FIRST_LEN), len.min(FIRST_LEN)];
-        if sizes.into_iter().any(|size| self.hold(size)) || self.data.capacity() > 0 {
+        let mut sizes = [SLOT_LEN, 4 * FIRST_LEN, FIRST_LEN].into_iter();
+        if sizes.any(|size| self.hold(len.min(size))) || self.data.capacity() > 0 {
             return Ok(());
         }
         self.data
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_buffer_to_read_into_is_small_where_memory_is_short() {
-        let mut buffer = ReplyMemory::new(1 << 20).buffer();
+        let mut buffer = ReplyMemory::new(SLOT_LEN as u64).buffer();
         buffer.make_room_for(SLOT_LEN).unwrap();
         assert!(buffer.data.capacity() >= SLOT_LEN);
         let mut other = buffer.memory.buffer();

@@ -9,6 +9,7 @@ use std::io;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use tokio::sync::Notify;
@@ -20,8 +21,8 @@ use super::slot::Slot;
 /// Bytes in a slot, at most.
 pub(crate) const SLOT_LEN: usize = 1024 * 1024;
 
-/// So many slots may keep their room on the disk until they are used again, and as many as are in use.
-const SPARE_SLOTS: usize = 16;
+/// Slots that were not used for so long give their room back to the disk.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Where slots come from; clones share the file.
 #[derive(Clone)]
@@ -54,7 +55,9 @@ struct Slots {
     holes: Vec<u64>,
     written: Vec<u64>,
     end: u64,
-    /// Whether holes are being made.
+    /// The least number of `written` since holes were made last: so many at its beginning are idle.
+    idle: usize,
+    /// Whether holes are to be made.
     punching: bool,
 }
 
@@ -93,6 +96,7 @@ impl Spill {
         slots.owned += 1;
         // What has room on the disk already is used again first.
         let number = slots.written.pop().or_else(|| slots.holes.pop());
+        slots.idle = slots.idle.min(slots.written.len());
         let number = number.unwrap_or_else(|| {
             slots.end += 1;
             slots.end - 1
@@ -166,22 +170,33 @@ impl Spill {
             drop(slots);
             // Closing it frees its blocks, which takes time.
             self.0.disk.later(move || drop(old));
-        } else if slots.wastes_room() && !slots.punching {
+        } else if !slots.punching {
             slots.punching = true;
             drop(slots);
-            let spill = self.clone();
-            self.0.disk.later(move || spill.punch_holes());
+            self.punch_in_a_while();
         }
         self.0.given_back.notify_waiters();
     }
 
-    /// Gives the room of slots without an owner back to the disk, as far as its file system can.
+    fn punch_in_a_while(&self) {
+        let shared = Arc::downgrade(&self.0);
+        let punch = move || {
+            if let Some(shared) = shared.upgrade() {
+                Self(shared).punch_holes();
+            }
+        };
+        self.0.disk.in_a_while(IDLE, punch);
+    }
+
+    /// Gives the room of idle slots back to the disk, as far as its file system can.
     fn punch_holes(&self) {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let mut slots = self.lock();
-        while let Some(file) = slots.file.clone().filter(|_| slots.wastes_room()) {
-            let numbers = mem::take(&mut slots.written);
+        let idle = slots.idle;
+        let numbers: Vec<u64> = slots.written.drain(..idle).collect();
+        slots.idle = slots.written.len();
+        if let Some(file) = slots.file.clone() {
             drop(slots);
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             for &number in &numbers {
                 let _ = fallocate(&file, flags, offset(number), SLOT_LEN as u64);
             }
@@ -191,17 +206,15 @@ impl Spill {
                 slots.holes.extend(numbers);
             }
         }
-        slots.punching = false;
+        slots.punching = !slots.written.is_empty();
+        if slots.punching {
+            drop(slots);
+            self.punch_in_a_while();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Slots {
-    fn wastes_room(&self) -> bool {
-        self.written.len() > self.owned + SPARE_SLOTS
     }
 }
 

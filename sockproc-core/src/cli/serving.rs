@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::pidfile::Pidfile;
-use crate::process::is_default;
+use crate::process::{is_default, limit_heaps};
 use crate::server::budget::check_open_files;
 use crate::server::{BindError, Config, Listener, Server};
 
@@ -50,6 +50,7 @@ pub(super) fn serve(
     let _ = rustix::thread::set_name(c"sockproc");
     adopt_orphans();
     check_open_files()?;
+    limit_heaps(HEAPS.max(cores()));
     check_threads()?;
     let runtime = runtime(Builder::new_multi_thread())?;
     let ended = runtime.block_on(async {
@@ -113,7 +114,7 @@ fn adopt_orphans() {
 
 /// Fails where the kernel has too few threads for the runtime, which would panic.
 fn check_threads() -> io::Result<()> {
-    let needed = OTHER_THREADS + thread::available_parallelism().map_or(1, NonZero::get);
+    let needed = OTHER_THREADS + cores();
     let (release, wait) = std::sync::mpsc::sync_channel::<()>(0);
     let wait = Arc::new(Mutex::new(wait));
     let started = (0..needed).map(|_| {
@@ -133,6 +134,13 @@ fn check_threads() -> io::Result<()> {
         ))),
         false => Ok(()),
     }
+}
+
+/// As many heaps for allocations, or one a core if that is more.
+const HEAPS: usize = 4;
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Those that block, start commands, end them, close descriptors and keep files.

@@ -19,6 +19,8 @@ pub(crate) use leader::Leader;
 pub(crate) use leaders::Leaders;
 pub(crate) use spawn::{close_inherited_fds, is_default, prepare_signals};
 pub(crate) use spawner::Spawner;
+#[cfg(feature = "cli")]
+pub(crate) use sys::limit_heaps;
 pub(crate) use sys::untaken;
 
 use std::io;

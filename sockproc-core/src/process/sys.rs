@@ -18,6 +18,23 @@ pub(crate) fn untaken(socket: impl AsFd) -> io::Result<u64> {
     }
 }
 
+/// Keeps glibc from taking a heap of its own for each thread, 64 MiB of address space, up to eight a
+/// core: under `ulimit -v` they leave no room for what is to be in them. Threads that run already keep
+/// theirs.
+#[cfg(feature = "cli")]
+pub(crate) fn limit_heaps(count: usize) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt sets a number under the allocator's own lock.
+    unsafe {
+        libc::mallopt(
+            libc::M_ARENA_MAX,
+            c_int::try_from(count).unwrap_or(c_int::MAX),
+        );
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = count;
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};

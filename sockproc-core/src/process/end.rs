@@ -105,7 +105,7 @@ impl Ender {
     }
 
     /// The registry that tells leaders from orphans.
-    pub(crate) fn leaders(&self) -> &Leaders {
+    pub(crate) fn leaders(&self) -> &Arc<Leaders> {
         &self.leaders
     }
 

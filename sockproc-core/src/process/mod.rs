@@ -10,6 +10,7 @@ mod process_table;
 pub(crate) mod pump;
 mod spawn;
 mod spawner;
+mod stdin_guard;
 mod sys;
 mod tree;
 
@@ -19,6 +20,7 @@ pub(crate) use leader::Leader;
 pub(crate) use leaders::Leaders;
 pub(crate) use spawn::{close_inherited_fds, is_default, prepare_signals};
 pub(crate) use spawner::Spawner;
+pub(crate) use stdin_guard::{Held, StdinGuard};
 #[cfg(feature = "cli")]
 pub(crate) use sys::limit_heaps;
 pub(crate) use sys::untaken;

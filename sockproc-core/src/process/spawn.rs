@@ -21,7 +21,7 @@ use super::CommandLine;
 use super::leaders::Newborn;
 
 /// What the child needs before `execve`; it touches nothing else.
-const CHILD_STACK_LEN: usize = 64 * 1024;
+pub(super) const CHILD_STACK_LEN: usize = 64 * 1024;
 
 /// Keeps descriptors that whoever started us has left open from our commands, once and for all.
 ///
@@ -212,10 +212,10 @@ extern "C" fn in_child(plan: *mut c_void) -> c_int {
 }
 
 /// All signals of this thread blocked until dropped, so that no handler of ours runs in the child.
-struct SignalsBlocked(libc::sigset_t);
+pub(super) struct SignalsBlocked(libc::sigset_t);
 
 impl SignalsBlocked {
-    fn all() -> Self {
+    pub(super) fn all() -> Self {
         // SAFETY: both sets are valid for writing; an all-zero sigset_t is a value of it.
         unsafe {
             let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();

@@ -15,6 +15,7 @@ use super::end::Ender;
 use super::leader::Claim;
 use super::pipes::TheirEnds;
 use super::spawn::{self, Plan};
+use super::stdin_guard::StdinGuard;
 use super::tree::Marks;
 use super::{CommandLine, Leaders};
 use crate::threads::Threads;
@@ -37,6 +38,7 @@ pub(crate) struct Spawner {
     /// A command gets SIGKILL when the thread that started it ends (`PR_SET_PDEATHSIG`, prctl(2)), so
     /// these live as long as the server and as every command of it.
     threads: Threads,
+    stdin_guard: StdinGuard,
 }
 
 struct Inherited {
@@ -68,12 +70,14 @@ impl Spawner {
                 .filter(|&signal| !spawn::is_default(signal))
                 .collect(),
         };
+        let ender = Ender::start(grace)?;
         Ok(Self {
             inherited: Arc::new(inherited),
             delegation: None,
             new_session: false,
-            ender: Ender::start(grace)?,
             threads: Threads::start("sockproc-spawn", MAX_STARTS)?,
+            stdin_guard: StdinGuard::new(ender.leaders().clone()),
+            ender,
         })
     }
 
@@ -101,6 +105,10 @@ impl Spawner {
 
     pub(crate) fn leaders(&self) -> &Leaders {
         self.ender.leaders()
+    }
+
+    pub(crate) fn stdin_guard(&self) -> &StdinGuard {
+        &self.stdin_guard
     }
 
     /// Starts `line` on a thread where it may block; waits until it has been executed.

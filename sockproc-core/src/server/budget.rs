@@ -28,8 +28,8 @@ const SPARE_SPAWNS: usize = 1;
 /// Where no start comes to an end for so long, all of them hang.
 const HUNG_START: Duration = Duration::from_millis(20);
 
-/// Spill file, the socket's directory while it is locked, and one to look around with.
-const SPARE_FDS: usize = 3;
+/// Spill file, the socket's directory while it is locked, what guards stdin, and one to look around with.
+const SPARE_FDS: usize = 4;
 
 /// How long a connection may take to send its request before it can be closed in favour of another.
 const MIN_WAITING: Duration = Duration::from_millis(500);

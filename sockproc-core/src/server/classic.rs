@@ -236,7 +236,8 @@ impl<'a> Exchange<'a> {
         stop: &Stop,
     ) -> Option<Outputs> {
         let (socket, config) = (&self.socket, &self.shared.config);
-        let (open, stdin_closed) = stdin::Open::new(stdin, permit);
+        let guard = self.shared.spawner.stdin_guard().clone();
+        let (open, stdin_closed) = stdin::Open::new(stdin, guard, permit);
         let feed = Feed::new(socket, &mut self.session, &self.shared.budget, leader, open);
         let given_up = async {
             match config.classic_on_disconnect {

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::budget::Budget;
 use super::socket::{DISCARD_PAUSE, Socket};
-use crate::process::{Leader, Pipe, pump};
+use crate::process::{Held, Leader, Pipe, StdinGuard, pump};
 use crate::proto::ServerEvent;
 use crate::proto::classic::ServerSession;
 
@@ -28,6 +28,9 @@ pub(crate) enum StdinEnd {
 /// that is told.
 pub(crate) struct Open {
     pipe: Pipe,
+    guard: StdinGuard,
+    /// Had from the first time on that stdin is waited for.
+    held: Option<Held>,
     _permit: Option<OwnedSemaphorePermit>,
     _told_by_its_end: oneshot::Sender<()>,
 }
@@ -37,12 +40,15 @@ impl Open {
     /// the request's stdin, or when no process holds its other end.
     pub(crate) fn new(
         pipe: Pipe,
+        guard: StdinGuard,
         permit: Option<OwnedSemaphorePermit>,
     ) -> (Self, oneshot::Receiver<()>) {
         let (tell, told) = oneshot::channel();
         (
             Self {
                 pipe,
+                guard,
+                held: None,
                 _permit: permit,
                 _told_by_its_end: tell,
             },
@@ -151,7 +157,11 @@ async fn read_or_close(
     buffer: &mut Vec<u8>,
     most: u64,
 ) -> io::Result<usize> {
-    if let Some(Open { pipe, .. }) = open {
+    if let Some(Open {
+        pipe, guard, held, ..
+    }) = open
+    {
+        held.get_or_insert_with(|| guard.hold());
         tokio::select! {
             biased;
             read = socket.read_into(buffer, most) => return read,

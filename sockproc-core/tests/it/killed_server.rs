@@ -1,12 +1,19 @@
 //! A server that is killed: no command takes that for the end of its input.
 
+use std::fs;
+
 use rustix::process::Signal;
 
 use crate::support::{
-    Connection, TestServer, Transport, is_alive, marked, on_both_transports, poll_until,
+    A_WHILE, Connection, Doomed, Reply, TestServer, Transport, descendants, is_alive, marked,
+    on_both_transports, poll_until, send_signal, settled, state_of,
 };
 
-on_both_transports!(no_command_with_half_of_its_stdin_completes,);
+on_both_transports!(
+    no_command_with_half_of_its_stdin_completes,
+    no_builtin_runs_after_half_of_the_stdin,
+    no_command_completes_beside_1000_connections,
+);
 
 const RUNS: usize = 50;
 
@@ -16,6 +23,87 @@ fn no_command_with_half_of_its_stdin_completes(on: Transport) {
         format!("cat > t{number}; mv t{number} done{number}")
     });
     nothing_is_done_after_kill_9(server);
+}
+
+fn no_builtin_runs_after_half_of_the_stdin(on: Transport) {
+    let server = on.server();
+    let _clients = half_fed(&server, |number| {
+        format!("read x; echo $x > done{number}; cat > t{number} && echo > done{number}")
+    });
+    nothing_is_done_after_kill_9(server);
+}
+
+/// More to close takes longer, and the commands have that time.
+fn no_command_completes_beside_1000_connections(on: Transport) {
+    let server = on.server();
+    let _connections: Vec<_> = (0..1000).map(|_| server.connect()).collect();
+    let _clients = half_fed(&server, |number| {
+        format!("cat > t{number} && echo > done{number}")
+    });
+    nothing_is_done_after_kill_9(server);
+}
+
+/// The kernel closes what a process has open when its last thread ends, and that may be before it kills
+/// commands. Here the process that keeps stdin open stands still, and with it that moment.
+#[test]
+fn stdin_ends_only_after_the_server_and_its_commands_have() {
+    let mut server = Transport::Unix.server();
+    let _client = server.send("echo $$ > pid; cat > t; echo > done\r\n10\r\nabcd");
+    let leader: u32 = server.wait_for("pid").trim().parse().unwrap();
+    poll_until(|| server.read("t") == "abcd" && guard(&server).is_some());
+    let (guard, cat) = (Doomed(guard(&server).unwrap()), descendants(leader)[0]);
+    send_signal(guard.0, Signal::STOP);
+    poll_until(|| state_of(guard.0) == Some('T'));
+    server.signal(Signal::KILL);
+    server.wait();
+    poll_until(|| !is_alive(leader));
+    assert!(settled(20, || is_alive(cat)));
+    send_signal(guard.0, Signal::CONT);
+    poll_until(|| !is_alive(cat) && !is_alive(guard.0));
+    assert!(!server.path("done").exists());
+}
+
+#[test]
+fn the_process_that_keeps_stdin_open_is_there_only_while_stdin_is_awaited() {
+    let server = Transport::Unix.server();
+    assert_eq!(server.run_with("cat", "whole"), Reply::new(0, "whole", ""));
+    let fds = server.settled_fd_count();
+    for _ in 0..2 {
+        let mut client = server.send("cat\r\n2\r\na");
+        poll_until(|| guard(&server).is_some());
+        // Only SIGKILL ends it.
+        send_signal(guard(&server).unwrap(), Signal::TERM);
+        std::thread::sleep(A_WHILE);
+        assert!(guard(&server).is_some());
+        client.send("b");
+        assert_eq!(client.read_last_reply(), Reply::new(0, "ab", ""));
+        drop(client);
+        poll_until(|| descendants(server.pid()).is_empty() && server.fd_count() == fds);
+    }
+}
+
+/// What is killed by itself is started again.
+#[test]
+fn the_process_that_keeps_stdin_open_can_be_killed() {
+    let server = Transport::Unix.server();
+    let mut client = server.send("cat\r\n2\r\na");
+    poll_until(|| guard(&server).is_some());
+    let first = guard(&server).unwrap();
+    send_signal(first, Signal::KILL);
+    poll_until(|| guard(&server).is_some_and(|pid| pid != first));
+    client.send("b");
+    assert_eq!(client.read_last_reply(), Reply::new(0, "ab", ""));
+}
+
+/// The process that shares the server's descriptors.
+fn guard(server: &TestServer) -> Option<u32> {
+    descendants(server.pid())
+        .into_iter()
+        .find(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name == "stdin-guard\n")
+        })
+        .filter(|&pid| is_alive(pid))
 }
 
 fn half_fed(server: &TestServer, command: impl Fn(usize) -> String) -> Vec<Connection> {

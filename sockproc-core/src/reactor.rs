@@ -17,6 +17,15 @@ pub(crate) fn watch<T: AsRawFd>(source: T, interest: Interest) -> io::Result<Asy
     AsyncFd::with_interest(source, interest)
 }
 
+/// As [`watch`]; returns what the reactor does not take.
+#[allow(deprecated)]
+pub(crate) fn try_watch<T: AsRawFd>(
+    source: T,
+    interest: Interest,
+) -> Result<AsyncFd<T>, (T, io::Error)> {
+    AsyncFd::try_with_interest(source, interest).map_err(|refused| refused.into_parts())
+}
+
 /// What `fd` is ready for at this moment, of `flags` and of what poll(2) always tells.
 pub(crate) fn ready_now(fd: impl AsFd, flags: PollFlags) -> PollFlags {
     let mut fds = [PollFd::new(&fd, flags)];

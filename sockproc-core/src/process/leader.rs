@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::event::PollFlags;
 use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -14,17 +15,24 @@ use tokio::time::sleep;
 use super::end::{Ended, Ender};
 use super::tree::{Marks, Tree};
 use crate::proto::WaitStatus;
-use crate::reactor;
+use crate::reactor::{self, ready_now};
 
 /// A process leader. Until [`reap`](Self::reap) its number, and so its group's, is nobody else's.
 ///
 /// Dropped without being reaped, it is ended with its tree, and reaped, in the background.
 pub(crate) struct Leader {
     pid: Pid,
-    pidfd: AsyncFd<OwnedFd>,
+    exit: Exit,
     /// The end of its tree, once that has begun.
     ending: OnceLock<watch::Receiver<Option<Ended>>>,
     claim: Claim,
+}
+
+/// How the exit of a leader is seen: its pidfd is readable then, for good (pidfd_open(2)).
+enum Exit {
+    Watched(AsyncFd<OwnedFd>),
+    /// The reactor takes no more (epoll_ctl(2), ENOSPC).
+    LookedAt(OwnedFd),
 }
 
 /// The right to wait for a leader; dropped without having been used, it has the tree ended.
@@ -36,21 +44,36 @@ pub(super) struct Claim {
 }
 
 impl Leader {
-    /// Watches a child that is in the registry.
-    pub(super) fn new(claim: Claim, pidfd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
+    /// Watches a child that is in the registry. It runs already, so this does not fail.
+    pub(super) fn new(claim: Claim, pidfd: OwnedFd) -> Self {
+        let exit = match reactor::try_watch(pidfd, Interest::READABLE) {
+            Ok(pidfd) => Exit::Watched(pidfd),
+            Err((pidfd, error)) => {
+                tracing::warn!(%error, "cannot watch a leader, looking at it now and then");
+                Exit::LookedAt(pidfd)
+            }
+        };
+        Self {
             pid: claim.pid,
-            pidfd: reactor::watch(pidfd, Interest::READABLE)?,
+            exit,
             ending: OnceLock::new(),
             claim,
-        })
+        }
     }
 
     /// Resolves once the leader has exited; it stays a zombie.
     pub(crate) async fn exited(&self) {
-        // A pidfd is readable for good once its process is a zombie (pidfd_open(2)).
-        if let Err(error) = self.pidfd.readable().await {
-            tracing::error!(pid = self.pid(), %error, "cannot wait for a leader");
+        match &self.exit {
+            Exit::Watched(pidfd) => {
+                if let Err(error) = pidfd.readable().await {
+                    tracing::error!(pid = self.pid(), %error, "cannot wait for a leader");
+                }
+            }
+            Exit::LookedAt(pidfd) => {
+                while ready_now(pidfd, PollFlags::IN).is_empty() {
+                    sleep(LOOK_PAUSE).await;
+                }
+            }
         }
     }
 
@@ -94,7 +117,7 @@ impl Leader {
                 return Ok(status);
             }
             // A tracer has it (ptrace(2)), and our turn comes when that lets go of it.
-            sleep(TRACED_PAUSE).await;
+            sleep(LOOK_PAUSE).await;
         }
     }
 
@@ -143,5 +166,6 @@ impl Drop for Claim {
     }
 }
 
-/// The time between two looks at a leader whose exit only its tracer has seen.
-const TRACED_PAUSE: Duration = Duration::from_millis(10);
+/// The time between two looks at a leader that the reactor does not watch, or whose exit only its tracer
+/// has seen.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);

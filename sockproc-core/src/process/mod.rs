@@ -12,6 +12,8 @@ mod spawn;
 mod spawner;
 mod stdin_guard;
 mod sys;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(crate) use cgroup::Delegation;
@@ -45,43 +47,31 @@ pub(crate) struct Process {
     pub(crate) stderr: Pipe,
 }
 
-/// Why there is no command to supervise.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SpawnError {
-    #[error("cannot spawn: {0}")]
-    NotStarted(#[from] io::Error),
-    #[error("killed: it was started, but cannot be watched: {0}")]
-    Killed(io::Error),
-}
-
-impl SpawnError {
-    /// Whether there was no descriptor for it, which may pass.
-    pub(crate) fn is_short_of_descriptors(&self) -> bool {
-        let Self::NotStarted(error) = self else {
-            return false;
-        };
-        let errno = Errno::from_io_error(error);
-        matches!(errno, Some(Errno::MFILE | Errno::NFILE))
-    }
+/// Whether there was no descriptor for a start, which may pass.
+pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 impl Process {
     /// Starts `/bin/sh -c command` in a process group of its own.
     ///
+    /// # Errors
+    /// The command was not started.
+    ///
     /// # Cancel safety
     /// If the future is dropped, a command that starts all the same is ended.
-    pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> Result<Self, SpawnError> {
+    pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> io::Result<Self> {
         let line = CommandLine::shell(command)?;
         let (ours, theirs) = pipes::make()?;
         let Started { claim, pidfd } = spawner.spawn(line, theirs).await?;
-        let leader = Leader::new(claim, pidfd).map_err(SpawnError::Killed)?;
         let OurEnds {
             stdin,
             stdout,
             stderr,
         } = ours;
         Ok(Self {
-            leader,
+            leader: Leader::new(claim, pidfd),
             stdin,
             stdout,
             stderr,

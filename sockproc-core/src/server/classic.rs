@@ -16,7 +16,7 @@ use super::peer::Peer;
 use super::room::Room;
 use super::socket::{Socket, Transport};
 use super::stdin::{self, Feed, StdinEnd};
-use crate::process::{Leader, Pipe, Process, SpawnError};
+use crate::process::{Leader, Pipe, Process, is_short_of_descriptors};
 use crate::proto::classic::{ServerSession, note};
 use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus};
 
@@ -123,19 +123,19 @@ impl<'a> Exchange<'a> {
         };
         match spawned {
             Ok(process) => Box::pin(self.supervise(process, permit)).await,
-            Err(error) => self.cannot_spawn(error.to_string()).await,
+            Err(error) => self.cannot_spawn(format!("cannot spawn: {error}")).await,
         }
     }
 
     /// Starts the command. For a moment there may be no descriptor left, while those that strangers have
     /// sent are being closed: no more of them come until it is over.
-    async fn spawn(&self, request: &Request) -> Result<Process, SpawnError> {
+    async fn spawn(&self, request: &Request) -> io::Result<Process> {
         const PATIENCE: Duration = Duration::from_secs(1);
         const PAUSE: Duration = Duration::from_millis(5);
         let (begin, mut pause) = (Instant::now(), None);
         loop {
             match Process::spawn(&self.shared.spawner, &request.command).await {
-                Err(error) if error.is_short_of_descriptors() && begin.elapsed() < PATIENCE => {
+                Err(error) if is_short_of_descriptors(&error) && begin.elapsed() < PATIENCE => {
                     pause.get_or_insert_with(|| self.shared.strangers.pause());
                     tokio::time::sleep(PAUSE).await;
                 }

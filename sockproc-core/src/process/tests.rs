@@ -1,0 +1,54 @@
+//! What befalls a start, where nothing but this process can bring it about.
+
+use std::collections::HashSet;
+use std::os::fd::AsRawFd;
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+use tokio::io::Interest;
+
+use super::spawner::Started;
+use super::{CommandLine, Leader, Process, Spawner, pipes};
+use crate::proto::ExitStatus;
+use crate::reactor::watch;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_command_whose_start_is_dropped_is_ended_and_reaped() {
+    let spawner = Spawner::new(None, Duration::ZERO).unwrap();
+    let known = |spawner: &Spawner| -> HashSet<Pid> { spawner.leaders().all() };
+    {
+        let mut starting = pin!(Process::spawn(&spawner, b"sleep 1000"));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(starting.as_mut().poll(&mut context).is_pending());
+        // It is born, and this future will not be told.
+        poll_until(|| !known(&spawner).is_empty());
+    }
+    poll_until(|| known(&spawner).is_empty());
+}
+
+#[tokio::test]
+async fn a_leader_that_the_reactor_does_not_take_runs_to_its_end() {
+    let spawner = Spawner::new(None, Duration::ZERO).unwrap();
+    let line = CommandLine::shell(b"read x; exit 3").unwrap();
+    let (ours, theirs) = pipes::make().unwrap();
+    let Started { claim, pidfd } = spawner.spawn(line, theirs).await.unwrap();
+    // The reactor takes a number once only (epoll_ctl(2), EEXIST).
+    let _taken = watch(pidfd.as_raw_fd(), Interest::READABLE).unwrap();
+    let leader = Leader::new(claim, pidfd);
+    drop(ours.stdin);
+    let status = leader.reap().await.unwrap();
+    assert_eq!(status.decode(), ExitStatus::Code(3));
+}
+
+#[track_caller]
+fn poll_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "this never came to hold");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,8 +1,11 @@
 //! Descriptors in tokio's reactor.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+#[cfg(feature = "server")]
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 
+#[cfg(feature = "server")]
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -19,6 +22,7 @@ pub(crate) fn watch<T: AsRawFd>(source: T, interest: Interest) -> io::Result<Asy
 
 /// As [`watch`]; returns what the reactor does not take.
 #[allow(deprecated)]
+#[cfg(feature = "server")]
 pub(crate) fn try_watch<T: AsRawFd>(
     source: T,
     interest: Interest,
@@ -27,6 +31,7 @@ pub(crate) fn try_watch<T: AsRawFd>(
 }
 
 /// What `fd` is ready for at this moment, of `flags` and of what poll(2) always tells.
+#[cfg(feature = "server")]
 pub(crate) fn ready_now(fd: impl AsFd, flags: PollFlags) -> PollFlags {
     let mut fds = [PollFd::new(&fd, flags)];
     let now = Timespec {

@@ -20,7 +20,9 @@ pub(crate) use cgroup::Delegation;
 pub(crate) use command_line::CommandLine;
 pub(crate) use leader::Leader;
 pub(crate) use leaders::Leaders;
-pub(crate) use spawn::{close_inherited_fds, is_default, prepare_signals};
+#[cfg(feature = "cli")]
+pub(crate) use spawn::is_default;
+pub(crate) use spawn::{close_inherited_fds, prepare_signals};
 pub(crate) use spawner::Spawner;
 pub(crate) use stdin_guard::{Held, StdinGuard};
 #[cfg(feature = "cli")]

@@ -3,17 +3,18 @@
 //! A connection holds one descriptor, a run four more (pidfd and three pipes). One run's worth is set
 //! apart, so that whole requests are answered one by one even when connections hold all the rest.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZero;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+use super::eviction::Idle;
 
 /// pidfd, stdin, stdout, stderr.
 const RUN_FDS: u32 = 4;
@@ -31,13 +32,6 @@ const HUNG_START: Duration = Duration::from_millis(20);
 /// Spill file, the socket's directory while it is locked, what guards stdin, and one to look around with.
 const SPARE_FDS: usize = 4;
 
-/// How long a connection may take to send its request before it can be closed in favour of another.
-const MIN_WAITING: Duration = Duration::from_millis(500);
-
-/// How long a client may read nothing of its reply, or send nothing of its stdin, before it can be; only
-/// when no connection waits for a request.
-pub(crate) const MIN_STALLED: Duration = Duration::from_secs(10);
-
 /// The server's descriptors.
 pub(crate) struct Budget {
     fds: Arc<Semaphore>,
@@ -47,28 +41,8 @@ pub(crate) struct Budget {
     spawns: Semaphore,
     /// How many have been.
     ended_spawns: AtomicU64,
-    idle: Mutex<Idle>,
-}
-
-/// Connections that wait for their clients, by the moment since which they do.
-#[derive(Default)]
-struct Idle {
-    next_id: u64,
-    waiting: BTreeMap<Key, Arc<Notify>>,
-    stalled: BTreeMap<Key, Arc<Notify>>,
-    held_back: BTreeMap<Key, Arc<Notify>>,
-    /// As `stalled`, while the spill file holds some of the reply.
-    stalled_spill: BTreeMap<Key, Arc<Notify>>,
-}
-
-type Key = (Instant, u64);
-
-#[derive(Clone, Copy)]
-enum WaitsFor {
-    Request,
-    Reader,
-    Stdin,
-    SpillReader,
+    /// Who can give way, see [`eviction`](super::eviction).
+    pub(super) idle: Mutex<Idle>,
 }
 
 /// A run's descriptors; stdin's goes back as soon as that is closed.
@@ -88,46 +62,6 @@ impl Drop for SpawnPermit<'_> {
     fn drop(&mut self) {
         self.ended.fetch_add(1, Relaxed);
     }
-}
-
-/// A connection that waits for its client, as long as this lives.
-pub(crate) struct IdleGuard<'a> {
-    budget: &'a Budget,
-    waits_for: WaitsFor,
-    key: Key,
-    evicted: Arc<Notify>,
-}
-
-impl Idle {
-    fn of(&mut self, waits_for: WaitsFor) -> &mut BTreeMap<Key, Arc<Notify>> {
-        match waits_for {
-            WaitsFor::Request => &mut self.waiting,
-            WaitsFor::Reader => &mut self.stalled,
-            WaitsFor::Stdin => &mut self.held_back,
-            WaitsFor::SpillReader => &mut self.stalled_spill,
-        }
-    }
-
-    /// Tells the longest-idle connection to end, if one has been idle for long enough.
-    fn evict_one(&mut self) -> bool {
-        let (plain, spill) = (&mut self.stalled, &mut self.stalled_spill);
-        let (first, second) = match (plain.first_key_value(), spill.first_key_value()) {
-            (Some((a, _)), Some((b, _))) if b < a => (spill, plain),
-            _ => (plain, spill),
-        };
-        evict_longest(&mut self.waiting, MIN_WAITING)
-            || evict_longest(first, MIN_STALLED)
-            || evict_longest(second, MIN_STALLED)
-            || evict_longest(&mut self.held_back, MIN_STALLED)
-    }
-}
-
-/// Tells the connection that has waited for longest to end, if that is at least `least`.
-fn evict_longest(connections: &mut BTreeMap<Key, Arc<Notify>>, least: Duration) -> bool {
-    let longest = connections
-        .first_entry()
-        .filter(|entry| entry.key().0.elapsed() >= least);
-    longest.map(|entry| entry.remove().notify_one()).is_some()
 }
 
 impl Budget {
@@ -215,46 +149,6 @@ impl Budget {
         }
     }
 
-    /// Says that a connection waits for its client's request, or for the client to close.
-    pub(crate) fn waiting(&self) -> IdleGuard<'_> {
-        self.idle(WaitsFor::Request)
-    }
-
-    /// Says that a connection waits for its client to read.
-    pub(crate) fn stalled(&self) -> IdleGuard<'_> {
-        self.idle(WaitsFor::Reader)
-    }
-
-    /// Says that a run waits for stdin that its client has announced.
-    pub(crate) fn held_back(&self) -> IdleGuard<'_> {
-        self.idle(WaitsFor::Stdin)
-    }
-
-    /// Says the same, while the spill file holds some of the reply.
-    pub(crate) fn stalled_with_spill(&self) -> IdleGuard<'_> {
-        self.idle(WaitsFor::SpillReader)
-    }
-
-    /// Tells the client that has read nothing of its spilled reply for longest to give way, if it has
-    /// had [`MIN_STALLED`].
-    pub(crate) fn evict_spill_reader(&self) {
-        evict_longest(&mut self.lock().stalled_spill, MIN_STALLED);
-    }
-
-    fn idle(&self, waits_for: WaitsFor) -> IdleGuard<'_> {
-        let evicted = Arc::new(Notify::new());
-        let mut idle = self.lock();
-        idle.next_id += 1;
-        let key = (Instant::now(), idle.next_id);
-        idle.of(waits_for).insert(key, evicted.clone());
-        IdleGuard {
-            budget: self,
-            waits_for,
-            key,
-            evicted,
-        }
-    }
-
     async fn acquire(&self, fds: u32) -> OwnedSemaphorePermit {
         let mut acquired = pin!(self.fds.clone().acquire_many_owned(fds));
         tokio::select! {
@@ -263,41 +157,12 @@ impl Budget {
             never = self.evict_idle() => never,
         }
     }
-
-    /// Closes idle connections one by one, the longest-idle first, until dropped.
-    async fn evict_idle(&self) -> ! {
-        /// Time for an evicted connection to end before another has to.
-        const PAUSE: Duration = Duration::from_millis(5);
-        /// Time between two looks where none has been idle for long enough.
-        const LOOK: Duration = Duration::from_millis(50);
-        loop {
-            let evicted = self.lock().evict_one();
-            tokio::time::sleep(if evicted { PAUSE } else { LOOK }).await;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl RunPermit {
     /// The part for stdin: to be dropped when that is closed.
     pub(crate) fn take_stdin(&mut self) -> Option<OwnedSemaphorePermit> {
         self.stdin.take()
-    }
-}
-
-impl IdleGuard<'_> {
-    /// Resolves when this connection has to give way.
-    pub(crate) async fn evicted(&self) {
-        self.evicted.notified().await;
-    }
-}
-
-impl Drop for IdleGuard<'_> {
-    fn drop(&mut self) {
-        self.budget.lock().of(self.waits_for).remove(&self.key);
     }
 }
 
@@ -317,6 +182,7 @@ pub(crate) fn raise_open_files() -> (u64, Option<Rlimit>) {
 }
 
 /// Fails where not even tokio could start; it would panic.
+#[cfg(feature = "cli")]
 pub(crate) fn check_open_files() -> io::Result<()> {
     /// Two epoll instances, an event, and the signals' socket pair with a copy.
     const RUNTIME_FDS: usize = 7;

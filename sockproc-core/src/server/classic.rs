@@ -20,7 +20,7 @@ use crate::process::{Leader, Pipe, Process, is_short_of_descriptors};
 use crate::proto::classic::{ServerSession, note};
 use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus};
 
-/// What a client is told that had to give way, see [`MIN_STALLED`](super::budget::MIN_STALLED).
+/// What a client is told that had to give way, see [`MIN_STALLED`](super::eviction::MIN_STALLED).
 const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
 /// A connection on its way through its one exchange.

@@ -5,9 +5,11 @@ pub(crate) mod budget;
 mod classic;
 mod config;
 mod disk;
+mod eviction;
 mod listener;
 mod memory;
 pub(crate) mod name_lock;
+mod orphans;
 mod outputs;
 mod peer;
 mod reply;
@@ -35,7 +37,6 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{child_subreaper, getpid};
 use tokio::io::Interest;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -216,7 +217,7 @@ impl Server {
     fn reap_orphans(&self) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         if getpid().is_init() || matches!(child_subreaper(), Ok(Some(_))) {
-            tasks.spawn(reap_orphans(self.shared.spawner.clone()));
+            tasks.spawn(orphans::reap(self.shared.spawner.clone()));
         }
         tasks
     }
@@ -289,30 +290,6 @@ impl Shared {
         let socket = Socket::new(socket, transport, self.strangers.clone())?;
         Exchange::new(self, socket, id).serve().await;
         Ok(())
-    }
-}
-
-/// Waits for the children that died parents leave to this process.
-///
-/// Strangers' children come to PID 1 at any time, and each exit is a signal. All other orphans come of
-/// commands; a signal for each run would cost more than a look now and then, while there are children.
-async fn reap_orphans(spawner: Spawner) {
-    /// One look serves all that come in this time.
-    const PAUSE: Duration = Duration::from_millis(100);
-    const LOOK: Duration = Duration::from_secs(1);
-    let mut child_exited = match getpid().is_init() {
-        true => signal(SignalKind::child()).ok(),
-        false => None,
-    };
-    loop {
-        let looking = spawner.clone();
-        let looked = tokio::task::spawn_blocking(move || looking.reap_orphans()).await;
-        match &mut child_exited {
-            Some(signal) => drop(signal.recv().await),
-            None if looked.unwrap_or(true) => tokio::time::sleep(LOOK).await,
-            None => spawner.leaders().wait_for_birth().await,
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::allowance::Allowance;
-use super::budget::{Budget, MIN_STALLED};
+use super::budget::Budget;
+use super::eviction::MIN_STALLED;
 use super::shutdown::Shutdown;
 
 /// How long a run waits in vain: until a client that has just stopped reading would have to give way.

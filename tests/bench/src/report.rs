@@ -59,6 +59,13 @@ impl Case {
         }
     }
 
+    /// The median of the rounds' own ratios: ours and the peer ran one right after the other in each.
+    fn ratio(&self, of: impl Fn(&Series) -> &[f64]) -> Option<f64> {
+        let rounds = of(&self.ours).iter().zip(of(&self.peer));
+        let ratios = rounds.map(|(ours, peer)| ours / peer);
+        median(ratios.filter(|ratio| !ratio.is_nan()).collect())
+    }
+
     /// Rounds in which ours did more runs a second than the peer, of all.
     fn won(&self) -> Option<String> {
         let pairs = || {
@@ -79,8 +86,8 @@ impl Case {
             peer,
             floor,
         } = self;
-        let runs = ratio(ours.throughput(), peer.throughput());
-        let p50 = ratio(ours.p50(), peer.p50());
+        let runs = self.ratio(|series| &series.runs_per_second);
+        let p50 = self.ratio(|series| &series.p50_ms);
         format!(
             "| {workload} | {concurrency} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             figure(ours.throughput(), 1),
@@ -104,10 +111,6 @@ pub fn table(cases: &[Case]) -> String {
         let _ = writeln!(table, "{}", case.row());
     }
     table
-}
-
-fn ratio(ours: Option<f64>, peer: Option<f64>) -> Option<f64> {
-    Some(ours? / peer?).filter(|ratio| ratio.is_finite())
 }
 
 fn figure(value: Option<f64>, decimals: usize) -> String {
@@ -137,13 +140,14 @@ mod tests {
     #[test]
     fn a_row_holds_medians_and_ratios() {
         let mut case = Case::new("`true`", 4);
-        for (ours, peer) in [(900.0, 500.0), (100.0, 450.0), (800.0, 400.0)] {
+        // 1.8, 0.25 and 2 times the peer's.
+        for (ours, peer) in [(900.0, 500.0), (100.0, 400.0), (800.0, 400.0)] {
             case.ours.add(&measured(ours, Some(2)));
             case.peer.add(&measured(peer, Some(4)));
         }
         assert_eq!(
             case.row(),
-            "| `true` | 4 | 800.0 | 450.0 | 1.78 | 2.00 | 4.00 | 0.50 | 2/3 | – | – |"
+            "| `true` | 4 | 800.0 | 400.0 | 1.80 | 2.00 | 4.00 | 0.50 | 2/3 | – | – |"
         );
     }
 

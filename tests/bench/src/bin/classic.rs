@@ -28,9 +28,9 @@ struct Cli {
     /// Rounds; the table holds their medians.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Only the workloads whose name contains this.
-    #[arg(long, default_value = "")]
-    only: String,
+    /// Only the workloads whose name contains this; can be given several times.
+    #[arg(long)]
+    only: Vec<String>,
     /// One round of some ten seconds: shows that all of this works, the figures mean nothing.
     #[arg(long, conflicts_with_all = ["seconds", "rounds"])]
     smoke: bool,
@@ -53,7 +53,10 @@ fn main() -> ExitCode {
 /// Prints the table and gives the number of failed runs.
 fn compare(cli: &Cli) -> io::Result<u64> {
     let mut workloads = Workload::all()?;
-    workloads.retain(|workload| workload.name.contains(&cli.only));
+    workloads.retain(|workload| {
+        let named = |part| workload.name.contains(part);
+        cli.only.is_empty() || cli.only.iter().any(|part| named(part.as_str()))
+    });
     let ours = Server::start(&cli.ours)?;
     let peer = cli.peer.as_deref().map(Server::start).transpose()?;
     for server in [Some(&ours), peer.as_ref()].into_iter().flatten() {

@@ -10,16 +10,24 @@ pub struct Client {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    patience: Duration,
 }
 
 impl Client {
     /// A client with an empty buffer.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_patience(PATIENCE)
+    }
+
+    /// A client that waits for at most so long for each piece of a reply.
+    #[must_use]
+    pub fn with_patience(patience: Duration) -> Self {
         Self {
             buffer: vec![0; CHUNK].into(),
             start: 0,
             end: 0,
+            patience,
         }
     }
 
@@ -59,8 +67,8 @@ impl Client {
     ) -> io::Result<u64> {
         (self.start, self.end) = (0, 0);
         let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(self.patience))?;
+        stream.set_write_timeout(Some(self.patience))?;
         stream.write_all(request)?;
         self.reply(&mut stream, sink)
     }

@@ -55,6 +55,14 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
+/// The least of `values` that at most a hundredth of them exceeds; `None` if there are no values.
+#[must_use]
+pub fn p99(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let rank = (values.len() * 99).div_ceil(100);
+    values.get(rank.checked_sub(1)?).copied()
+}
+
 #[derive(Default)]
 struct Loop {
     latencies: Vec<Duration>,
@@ -107,6 +115,14 @@ mod tests {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn one_of_a_hundred_is_above_p99() {
+        assert_eq!(p99(vec![]), None);
+        assert_eq!(p99(vec![1.0]), Some(1.0));
+        assert_eq!(p99((1..=100).rev().map(f64::from).collect()), Some(99.0));
+        assert_eq!(p99((1..=3).map(f64::from).collect()), Some(3.0));
     }
 
     #[test]

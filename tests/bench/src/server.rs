@@ -1,5 +1,6 @@
 //! A server under measurement: started on a socket of its own, stopped by its pid.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -24,13 +25,50 @@ impl Server {
     /// # Errors
     /// The program cannot be started, ends at once, or does not listen within ten seconds.
     pub fn start(program: &Path) -> io::Result<Self> {
+        Self::new(program, Command::new(program), |command, directory| {
+            command
+                .args([directory.join("socket"), directory.join("pid")])
+                .arg("--foreground");
+        })
+    }
+
+    /// Starts `program serve` with `options` on a unix socket, and waits until it can be connected to.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn serve<I>(program: &Path, options: I) -> io::Result<Self>
+    where
+        I: IntoIterator<Item: AsRef<OsStr>>,
+    {
+        Self::new(program, Command::new(program), |command, directory| {
+            serve(command, directory).args(options);
+        })
+    }
+
+    /// As [`Server::serve`], with at most so many open files.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn serve_with_open_files(program: &Path, most: u32) -> io::Result<Self> {
+        let mut limited = Command::new("/bin/sh");
+        limited
+            .args(["-c", r#"ulimit -n "$0" && exec "$@""#, &most.to_string()])
+            .arg(program);
+        Self::new(program, limited, |command, directory| {
+            serve(command, directory);
+        })
+    }
+
+    fn new(
+        program: &Path,
+        mut command: Command,
+        arguments: impl FnOnce(&mut Command, &Path),
+    ) -> io::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("sockproc-bench-")
             .tempdir()?;
-        let socket = directory.path().join("socket");
-        let child = Command::new(program)
-            .args([&socket, &directory.path().join("pid")])
-            .arg("--foreground")
+        arguments(&mut command, directory.path());
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -42,7 +80,7 @@ impl Server {
             })?;
         let mut server = Self {
             child,
-            socket,
+            socket: directory.path().join("socket"),
             _directory: directory,
         };
         server.wait_until_it_listens(program)?;
@@ -53,6 +91,12 @@ impl Server {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn wait_until_it_listens(&mut self, program: &Path) -> io::Result<()> {
@@ -97,6 +141,12 @@ impl Drop for Server {
             self.ended_by(Signal::KILL);
         }
     }
+}
+
+fn serve<'a>(command: &'a mut Command, directory: &Path) -> &'a mut Command {
+    command
+        .args(["serve", "--log", "off", "--listen"])
+        .arg(directory.join("socket"))
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -72,7 +72,9 @@ impl Workload {
     }
 }
 
-fn request(command: &str, stdin: &[u8]) -> Vec<u8> {
+/// The whole request for `command` with `stdin`.
+#[must_use]
+pub fn request(command: &str, stdin: &[u8]) -> Vec<u8> {
     let mut request = format!("{command}\r\n{}\r\n", stdin.len()).into_bytes();
     request.extend_from_slice(stdin);
     request

@@ -101,7 +101,7 @@ fn crowd(server: &TestServer, command: impl Fn(usize) -> Vec<u8>) -> Vec<Connect
 /// The numbers of those that have been started, once no more are.
 fn started(server: &TestServer) -> Vec<usize> {
     server.wait_for("started");
-    settled(50, || server.read("started"))
+    settled(200, || server.read("started"))
         .lines()
         .map(|line| line.parse().unwrap())
         .collect()

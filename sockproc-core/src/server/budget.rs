@@ -6,28 +6,21 @@
 use std::io;
 use std::num::NonZero;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::eviction::Idle;
+use super::starts::{SPAWN_FDS, SpawnPermit, Starts};
 
 /// pidfd, stdin, stdout, stderr.
 const RUN_FDS: u32 = 4;
 
-/// The command's ends of its pipes, open in the server until it is started.
-const SPAWN_FDS: usize = 3;
-
 /// How many commands may be starting beyond one for each core. More at once start none of them sooner,
 /// and keep the client that waits for them, an event loop perhaps, from its core for longer.
 const SPARE_SPAWNS: usize = 1;
-
-/// Where no start comes to an end for so long, all of them hang.
-const HUNG_START: Duration = Duration::from_millis(20);
 
 /// Spill file, the socket's directory while it is locked, what guards stdin, and one to look around with.
 const SPARE_FDS: usize = 4;
@@ -37,10 +30,7 @@ pub(crate) struct Budget {
     fds: Arc<Semaphore>,
     /// The run that can always be started.
     last_run: Arc<Semaphore>,
-    /// How many commands may be between pipe(2) and execve(2).
-    spawns: Semaphore,
-    /// How many have been.
-    ended_spawns: AtomicU64,
+    starts: Starts,
     /// Who can give way, see [`eviction`](super::eviction).
     pub(super) idle: Mutex<Idle>,
 }
@@ -49,19 +39,6 @@ pub(crate) struct Budget {
 pub(crate) struct RunPermit {
     _permit: OwnedSemaphorePermit,
     stdin: Option<OwnedSemaphorePermit>,
-}
-
-/// Room to start a command, until dropped.
-pub(crate) struct SpawnPermit<'a> {
-    ended: &'a AtomicU64,
-    _regular: Option<SemaphorePermit<'a>>,
-    _extra: Option<OwnedSemaphorePermit>,
-}
-
-impl Drop for SpawnPermit<'_> {
-    fn drop(&mut self) {
-        self.ended.fetch_add(1, Relaxed);
-    }
 }
 
 impl Budget {
@@ -82,8 +59,7 @@ impl Budget {
         Ok(Self {
             fds: Arc::new(Semaphore::new(fds)),
             last_run: Arc::new(Semaphore::new(1)),
-            spawns: Semaphore::new(spawns),
-            ended_spawns: AtomicU64::new(0),
+            starts: Starts::new(spawns),
             idle: Mutex::default(),
         })
     }
@@ -113,40 +89,8 @@ impl Budget {
     }
 
     /// Room for the descriptors that exist only while a command is being started.
-    ///
-    /// Where no start comes to an end, they hang in the kernel, on a mount perhaps: others no longer wait
-    /// for them, as long as there are descriptors.
     pub(crate) async fn spawn(&self) -> SpawnPermit<'_> {
-        if let Ok(permit) = self.spawns.try_acquire() {
-            return self.spawn_permit(Some(permit), None);
-        }
-        let mut acquired = pin!(self.spawns.acquire());
-        loop {
-            let ended = self.ended_spawns.load(Relaxed);
-            tokio::select! {
-                biased;
-                permit = &mut acquired => return self.spawn_permit(permit.ok(), None),
-                () = tokio::time::sleep(HUNG_START) => {}
-            }
-            if self.ended_spawns.load(Relaxed) == ended {
-                let fds = self.fds.clone().try_acquire_many_owned(SPAWN_FDS as u32);
-                if let Ok(fds) = fds {
-                    return self.spawn_permit(None, Some(fds));
-                }
-            }
-        }
-    }
-
-    fn spawn_permit<'a>(
-        &'a self,
-        regular: Option<SemaphorePermit<'a>>,
-        extra: Option<OwnedSemaphorePermit>,
-    ) -> SpawnPermit<'a> {
-        SpawnPermit {
-            ended: &self.ended_spawns,
-            _regular: regular,
-            _extra: extra,
-        }
+        self.starts.begin(&self.fds).await
     }
 
     async fn acquire(&self, fds: u32) -> OwnedSemaphorePermit {

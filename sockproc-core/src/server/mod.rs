@@ -19,6 +19,7 @@ mod slot;
 mod socket;
 mod spill;
 mod spool;
+mod starts;
 mod stdin;
 mod strangers;
 

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
@@ -76,6 +77,10 @@ class Reader:
             self.run(argv, SOCKPROC_SOCKET=str(socket))
         finally:
             os.kill(int(pidfile.read_text()), 15)
+            # Until it has heard the signal it is a live server, which the next one refuses to replace.
+            limit = time.monotonic() + 30
+            while socket.exists() and time.monotonic() < limit:
+                time.sleep(0.01)
 
 
 def sh(reader: Reader, text: str) -> None:

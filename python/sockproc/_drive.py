@@ -57,3 +57,8 @@ def _asyncio_driver() -> Driver:
     from . import _on_asyncio
 
     return _on_asyncio
+
+
+# In a child that is forked while another thread imports this, the import would never end.
+if "asyncio" in sys.modules:
+    _asyncio_driver()

@@ -126,22 +126,34 @@ impl ChildEnd {
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::{getpgrp, getpid, getppid, getsid};
+    use std::os::unix::process::CommandExt;
+
+    use rustix::process::{getpid, getppid};
 
     use super::*;
 
     #[test]
-    fn this_process_is_in_the_table_under_its_parent() {
+    fn this_process_is_in_the_table_with_its_child_below_it() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("31")
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let table = ProcessTable::read();
+        child.kill().unwrap();
+        child.wait().unwrap();
         let ours = table.get(getpid()).unwrap();
         assert_eq!(ours.parent, getppid());
-        assert_eq!(ours.group, getpgrp().as_raw_nonzero().get());
-        assert_eq!(ours.session, getsid(None).unwrap().as_raw_nonzero().get());
         assert!(!ours.is_zombie);
         assert_eq!(Entry::read(getpid()).as_ref(), Some(ours));
-        if let Some(parent) = ours.parent.filter(|parent| table.get(*parent).is_some()) {
-            assert!(table.children(parent).contains(&getpid()));
-        }
+
+        let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        assert!(table.children(getpid()).contains(&pid));
+        let child = table.get(pid).unwrap();
+        assert_eq!(child.parent, Some(getpid()));
+        assert_eq!(child.group, pid.as_raw_nonzero().get());
+        // Of a session whose leader is in another pid namespace, both show 0.
+        assert_eq!(child.session, ours.session);
     }
 
     #[test]

@@ -27,7 +27,7 @@ def test_bytes_are_a_line_that_need_not_be_text(any_run: Any) -> None:
 
 
 def test_a_sequence_is_a_program_with_exactly_these_arguments(any_run: Any) -> None:
-    words = ["printf", "%s|", "", " a  b ", "$HOME", "it's", '"', "\\", "*", "ä\n\r"]
+    words = ["printf", "%s|", "", " a  b ", "$HOME", "it's", '"', "\\", "*", "ä\n\r", "a\r\nb"]
     expected = "".join(word + "|" for word in words[2:]).encode()
     assert any_run(words).stdout == expected
     assert any_run(tuple(words)).stdout == expected
@@ -44,8 +44,8 @@ def test_a_path_is_a_program(any_run: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "cmd",
-    ["echo \0", b"echo \r\n", [], ["echo", "\0"], ["echo", "\r\n"], "x" * 131072],
-    ids=["nul", "crlf", "no words", "nul word", "crlf word", "too long"],
+    ["echo \0", b"echo \r\n", [], ["echo", "\0"], "x" * 131072],
+    ids=["nul", "crlf", "no words", "nul word", "too long"],
 )
 def test_a_command_that_cannot_be_sent_runs_nothing(any_run: Any, cmd: Any) -> None:
     with pytest.raises(sockproc.BadRequest) as refused:

@@ -16,7 +16,7 @@ fn the_shell_gets_every_word_as_it_was() {
         b" ",
         b"'",
         b"''a'\\'",
-        b"\n\r",
+        b"\n\r\r\n",
         &every_byte,
     ];
     let line = exec_line(words).unwrap();

@@ -76,7 +76,7 @@ fn launch(program: &[OsString], arguments: &Arguments) -> i32 {
                 .into(),
         );
     }
-    daemon::launch(program, &args)
+    daemon::launch(program, &args).err().unwrap_or(0)
 }
 
 fn serve(arguments: &Arguments, start: Start) -> i32 {

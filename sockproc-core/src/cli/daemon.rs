@@ -21,12 +21,12 @@ pub(super) const FLAG: &str = "--daemonized";
 /// No message of ours ends like this.
 const READY: &[u8] = b"\0ready\n";
 
-/// Starts `program` with `args` in the background; returns when it serves or has failed, with what to
-/// exit with.
-pub(super) fn launch(program: &[OsString], args: &[OsString]) -> i32 {
+/// Starts `program` with `args` in the background; returns its process id when it serves, or what to
+/// exit with when it has failed.
+pub(super) fn launch(program: &[OsString], args: &[OsString]) -> Result<u32, i32> {
     crate::process::close_inherited_fds();
     let [program, first_args @ ..] = program else {
-        return fail("no program to start", 1);
+        return Err(fail("no program to start", 1));
     };
     let child = Command::new(program)
         .args(first_args)
@@ -38,7 +38,9 @@ pub(super) fn launch(program: &[OsString], args: &[OsString]) -> i32 {
         .spawn();
     let mut child = match child {
         Ok(child) => child,
-        Err(error) => return fail(format_args!("cannot start {program:?}: {error}"), 1),
+        Err(error) => {
+            return Err(fail(format_args!("cannot start {program:?}: {error}"), 1));
+        }
     };
     let mut told = Vec::new();
     let read = child
@@ -49,15 +51,15 @@ pub(super) fn launch(program: &[OsString], args: &[OsString]) -> i32 {
     let warnings = told.strip_suffix(READY).unwrap_or(&told);
     let _ = io::stderr().write_all(warnings);
     if is_ready {
-        return 0;
+        return Ok(child.id());
     }
-    match (read, child.wait().map(|status| status.code())) {
+    Err(match (read, child.wait().map(|status| status.code())) {
         (Some(Ok(_)), Ok(Some(code))) => code,
         (read, status) => fail(
             format_args!("the daemon did not start: {read:?}, {status:?}"),
             1,
         ),
-    }
+    })
 }
 
 /// In the daemon, first of all: a session of its own, a directory that nobody wants to unmount, and

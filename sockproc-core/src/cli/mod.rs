@@ -10,6 +10,7 @@ mod ping;
 mod run;
 mod serve;
 mod serving;
+mod users;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -41,7 +42,7 @@ const SUBCOMMANDS: [&str; 3] = ["serve", "run", "ping"];
                   foreground if told so."
 )]
 enum Cli {
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     Run(run::Arguments),
     Ping(ping::Arguments),
 }
@@ -72,8 +73,8 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
     if !is_ours {
         return classic::main(program, &args);
     }
-    match Cli::try_parse_from([OsString::from("sockproc")].into_iter().chain(args)) {
-        Ok(Cli::Serve(arguments)) => serve::main(arguments),
+    match Cli::try_parse_from([OsString::from("sockproc")].into_iter().chain(args.clone())) {
+        Ok(Cli::Serve(arguments)) => serve::main(program, &args, *arguments),
         Ok(Cli::Run(arguments)) => run::main(arguments),
         Ok(Cli::Ping(arguments)) => ping::main(arguments),
         Err(error) => {

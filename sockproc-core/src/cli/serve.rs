@@ -1,21 +1,22 @@
 //! `sockproc serve`: the server with named options.
 
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use nix::unistd::{Group, User};
 use rustix::process::getpid;
 use tracing::level_filters::LevelFilter;
 
-use super::fail;
 use super::log::{self, Log};
 use super::pidfile::Pidfile;
-use super::serving;
-use crate::Address;
+use super::users::{Account, Owner};
+use super::{daemon, fail, serving};
 use crate::server::{Cgroup, Config, Listener, OnDisconnect, SocketOptions};
+use crate::{Address, AddressError};
 
-/// Serve in the foreground until SIGTERM or SIGINT.
+/// Serve until SIGTERM or SIGINT.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Where to listen: PATH, unix:PATH, PORT or 127.0.0.1:PORT; can be given several times
@@ -25,8 +26,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MODE", value_parser = mode)]
     mode: Option<u32>,
     /// Owner of unix sockets: USER, USER:GROUP or :GROUP, names or numbers
-    #[arg(long, value_name = "OWNER", value_parser = owner)]
+    #[arg(long, value_name = "OWNER", value_parser = Owner::parse)]
     owner: Option<Owner>,
+    /// Serve as this user, a name or number: with the user's groups, HOME and an environment of its own
+    #[arg(long, value_name = "USER", value_parser = Account::find)]
+    user: Option<Account>,
+    /// Serve in the background: print its process id when it can be reached, and return
+    #[arg(long)]
+    daemon: bool,
+    /// The process that `--daemon` started.
+    #[arg(long, hide = true)]
+    daemonized: bool,
     /// Write the process id to this file
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
@@ -64,14 +74,40 @@ pub(super) struct Arguments {
     drain_timeout: u64,
 }
 
-/// User and group ids, either of which may be left as it is.
-#[derive(Clone, Copy)]
-struct Owner {
-    user: Option<u32>,
-    group: Option<u32>,
+/// `words` are what the arguments were read from.
+pub(super) fn main(program: &[OsString], words: &[OsString], arguments: Arguments) -> i32 {
+    match &arguments {
+        Arguments {
+            user: Some(user), ..
+        } => fail(user.start(program, words), 1),
+        Arguments {
+            daemon: true,
+            daemonized: false,
+            ..
+        } => launch(program, words),
+        _ => serve(arguments),
+    }
 }
 
-pub(super) fn main(arguments: Arguments) -> i32 {
+fn launch(program: &[OsString], words: &[OsString]) -> i32 {
+    match daemon::launch(program, words) {
+        Ok(pid) => {
+            // A reader that has gone changes nothing.
+            let _ = writeln!(io::stdout(), "{pid}");
+            0
+        }
+        Err(code) => code,
+    }
+}
+
+fn serve(arguments: Arguments) -> i32 {
+    let mut arguments = arguments;
+    if arguments.daemonized {
+        if let Err(error) = arguments.make_absolute() {
+            return fail(&error, error.errno());
+        }
+        daemon::detach();
+    }
     let log = Log::begin(arguments.log.unwrap_or_else(log::level_from_environment));
     let options = SocketOptions {
         mode: arguments.mode,
@@ -99,7 +135,14 @@ pub(super) fn main(arguments: Arguments) -> i32 {
             .map(|address| Listener::bind(address, &options))
             .collect()
     };
-    let ready = || arguments.pidfile.as_deref().map(Pidfile::write);
+    let ready = || {
+        let pidfile = arguments.pidfile.as_deref().map(Pidfile::write);
+        if arguments.daemonized {
+            log.flush();
+            daemon::tell_ready();
+        }
+        pidfile
+    };
     let served = serving::serve(bind, config, ready);
     log.flush();
     match served {
@@ -109,7 +152,21 @@ pub(super) fn main(arguments: Arguments) -> i32 {
     }
 }
 
-fn address(text: &str) -> Result<Address, crate::AddressError> {
+impl Arguments {
+    /// A daemon leaves the directory in which its arguments were typed.
+    fn make_absolute(&mut self) -> Result<(), AddressError> {
+        for address in &mut self.listen {
+            *address = address.clone().absolute()?;
+        }
+        let named = self.pidfile.iter_mut().chain(&mut self.cgroup);
+        for path in named.chain([&mut self.spill_dir]) {
+            *path = std::path::absolute(&*path).map_err(|_| AddressError::Empty)?;
+        }
+        Ok(())
+    }
+}
+
+fn address(text: &str) -> Result<Address, AddressError> {
     text.parse()
 }
 
@@ -142,32 +199,6 @@ fn size(text: &str) -> Result<u64, &'static str> {
     number.ok_or("not a number of bytes, as 4096, 512K, 10M or 2G")
 }
 
-fn owner(text: &str) -> Result<Owner, String> {
-    let (user, group) = text.split_once(':').unwrap_or((text, ""));
-    if user.is_empty() && group.is_empty() {
-        return Err("neither a user nor a group".to_owned());
-    }
-    let id = |name: &str, look_up: &dyn Fn() -> Option<u32>, what| match name {
-        "" => Ok(None),
-        _ => match name.parse().ok().or_else(look_up) {
-            Some(id) => Ok(Some(id)),
-            None => Err(format!("there is no {what} {name:?}")),
-        },
-    };
-    Ok(Owner {
-        user: id(
-            user,
-            &|| Some(User::from_name(user).ok()??.uid.as_raw()),
-            "user",
-        )?,
-        group: id(
-            group,
-            &|| Some(Group::from_name(group).ok()??.gid.as_raw()),
-            "group",
-        )?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,17 +211,6 @@ mod tests {
         for text in ["", "K", "-1", "1T", "1.5G", "99999999999G"] {
             assert!(size(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn an_owner_is_a_user_a_group_or_both_by_name_or_number() {
-        let ids = |text| owner(text).map(|owner| (owner.user, owner.group));
-        assert_eq!(ids("root"), Ok((Some(0), None)));
-        assert_eq!(ids(":root"), Ok((None, Some(0))));
-        assert_eq!(ids("12:34"), Ok((Some(12), Some(34))));
-        assert_eq!(ids("root:"), Ok((Some(0), None)));
-        assert!(ids("no-such-user").unwrap_err().contains("no-such-user"));
-        assert!(ids(":").is_err() && ids("").is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ local EXECUTE_TIMEOUT = 15000
 --- What ngx.pipe waits for each of its operations.
 local RUN_TIMEOUT = 10000
 local RUN_MAX_SIZE = 128 * 1024
+local LONGEST_TIMEOUT = 2147483647
 
 --- Keeps the first bytes of each stream and knows which stream had too many.
 local Collector = {}
@@ -59,6 +60,32 @@ local function address_of(socket)
 	return socket and { host = socket } or arguments.default_server() or { host = DEFAULT_SOCKET }
 end
 
+--- A timeout as the originals take it: strings of digits and fractions are numbers too.
+local function milliseconds(timeout)
+	local number = tonumber(timeout)
+	if not number or not (number >= 0 and number <= LONGEST_TIMEOUT) then
+		error("bad timeout value " .. tostring(timeout), 3)
+	end
+	return math.floor(number)
+end
+
+--- A stdin as cosockets and ngx.pipe take it: tables of strings are joined. What cannot be joined is
+--- given as it is, for its check to refuse.
+local function text_of(data)
+	if type(data) ~= "table" then
+		return data
+	end
+	local parts = {}
+	for index, part in ipairs(data) do
+		local text = text_of(part)
+		if type(text) ~= "string" and type(text) ~= "number" then
+			return text
+		end
+		parts[index] = text
+	end
+	return table.concat(parts)
+end
+
 --- The checked arguments, which a mistake in them raises at the caller of `execute` or `run`.
 local function request(name, cmd, stdin, timeout)
 	local opts = { send_timeout = timeout, read_timeout = timeout }
@@ -67,15 +94,18 @@ local function request(name, cmd, stdin, timeout)
 end
 
 --- juce/lua-resty-shell: runs a shell command line.
----@param cmd string
----@param args? {timeout?: integer, data?: string, socket?: string|{host: string, port: integer}}
+---@param cmd string one that ends with CRLF is run without that
+---@param args? {timeout?: number, data?: string|table, socket?: string|{host: string, port: integer}}
+--- `timeout` in milliseconds; 0 is nginx's own
 ---@return integer status the raw wait status; -1 if the answer did not come, -2 if nobody answers
 ---@return string? out nil if there is none
 ---@return string? err nil if there is none; after -1 and -2 what went wrong
 function M.execute(cmd, args)
 	args = args or {}
 	local server = address_of(args.socket)
-	local checked = request("execute", cmd, args.data, args.timeout or EXECUTE_TIMEOUT)
+	local timeout = milliseconds(args.timeout or EXECUTE_TIMEOUT)
+	local line = type(cmd) == "string" and cmd:gsub("\r\n$", "") or cmd
+	local checked = request("execute", line, text_of(args.data), timeout > 0 and timeout or nil)
 	local sink = collector(math.huge)
 	local result, reason, kind = client.new(server, {}):exchange(checked.cmd, checked.stdin, checked.opts, sink)
 	if not result then
@@ -87,8 +117,8 @@ end
 
 --- openresty/lua-resty-shell: runs a shell command line, or words.
 ---@param cmd string|string[]
----@param stdin? string
----@param timeout? integer milliseconds
+---@param stdin? string|table
+---@param timeout? number milliseconds; 0 is for ever, 10,000 if not given
 ---@param max_size? integer bytes of each stream; 128 KiB if not given
 ---@return boolean? ok whether the exit code is 0; nil if something went wrong
 ---@return string? stdout
@@ -96,7 +126,12 @@ end
 ---@return string reason "exit", "signal", or what went wrong
 ---@return integer? status the exit code or the signal
 function M.run(cmd, stdin, timeout, max_size)
-	local checked = request("run", cmd, stdin, timeout or RUN_TIMEOUT)
+	timeout = milliseconds(timeout or RUN_TIMEOUT)
+	if type(cmd) == "string" and cmd:find("\r\n", 1, true) then
+		-- No classic command line holds CRLF, but a word can.
+		cmd = { "/bin/sh", "-c", cmd }
+	end
+	local checked = request("run", cmd, text_of(stdin), timeout > 0 and timeout or LONGEST_TIMEOUT)
 	local sink = collector(max_size or RUN_MAX_SIZE)
 	local one_off = client.new(address_of(nil), {})
 	local result, reason, kind = one_off:exchange(checked.cmd, checked.stdin, checked.opts, sink)

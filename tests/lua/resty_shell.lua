@@ -110,9 +110,33 @@ t.test("run says what failed in OpenResty's words", function()
 end)
 
 t.test("misuse raises at the caller's line", function()
-	for _, call in ipairs({ "shell.run()", "shell.run({})", "shell.execute(nil)", [[shell.run("x", {})]] }) do
+	for _, call in ipairs({ "shell.run()", "shell.run({})", "shell.execute(nil)", [[shell.run("x", true)]] }) do
 		t.contains(said(call), "call.lua:1: bad argument '")
 	end
-	t.contains(said([[shell.run("x", nil, "soon")]]), "call.lua:1: bad argument 'opts' of 'run', option '")
-	t.contains(said([[shell.execute("x", {data = {}})]]), "call.lua:1: bad argument 'stdin' of 'execute'")
+	t.contains(said([[shell.run("x", nil, "soon")]]), "call.lua:1: bad timeout value soon")
+	t.contains(said([[shell.execute("x", {timeout = -1})]]), "call.lua:1: bad timeout value -1")
+	t.contains(said([[shell.execute("x", {timeout = 2^31})]]), "call.lua:1: bad timeout value")
+	t.contains(said([[shell.execute("x", {data = {"a", {true}}})]]), "call.lua:1: bad argument 'stdin' of 'execute'")
+	t.contains(said([[shell.execute("x", {socket = {}})]]), "call.lua:1: socket table must have host and port keys")
+end)
+
+t.test("timeouts may be strings of digits, fractions and 0, as in the originals", function()
+	t.equal(said([[shell.execute("printf a", {timeout = "5000"})]]), "[0][a][nil]")
+	t.equal(said([[shell.execute("printf a", {timeout = 5000.7})]]), "[0][a][nil]")
+	t.equal(said([[shell.execute("sleep 0.2; printf a", {timeout = 0})]]), "[0][a][nil]")
+	t.equal(said([[shell.run("sleep 0.2; printf a", nil, 0)]]), "[true][a][][exit][0]")
+	t.equal(said([[shell.run("printf a", nil, 5000.5)]]), "[true][a][][exit][0]")
+	t.equal(said([[shell.run("sleep 20", nil, 50.5)]]), "[nil][][][failed to wait for process: timeout]")
+end)
+
+t.test("stdin may be a table of strings and numbers", function()
+	t.equal(said([[shell.run("cat", {"a", 1, "b"})]]), "[true][a1b][][exit][0]")
+	t.equal(said([[shell.run("cat", {})]]), "[true][][][exit][0]")
+	t.equal(said([[shell.execute("cat", {data = {"a", {1, "b"}}})]]), "[0][a1b][nil]")
+	t.equal(said([[shell.execute("cat", {data = 5})]]), "[0][5][nil]")
+end)
+
+t.test("a command may end with CRLF: execute ends there, run hands it to the shell", function()
+	t.equal(said([[shell.execute("printf a\r\n")]]), "[0][a][nil]")
+	t.equal(said([[shell.run("printf %s a\r\nprintf b")]]), "[true][a\rb][][exit][0]")
 end)

@@ -21,6 +21,20 @@ local function is_text(value)
 	return type(value) == "string" or type(value) == "number"
 end
 
+--- How many words there are, with those that are nil: `#` may stop at any nil (LuaJIT's does). What
+--- `table.pack` gives tells its length. The second value is a key where no word can be.
+local function word_count(words)
+	local count = 0
+	for key in pairs(words) do
+		if type(key) == "number" and key >= 1 and key % 1 == 0 then
+			count = count + 1
+		elseif key ~= "n" then
+			return nil, key
+		end
+	end
+	return type(words.n) == "number" and words.n or count
+end
+
 --- A line for the shell, or a sequence of words that no shell touches.
 local function command(what, cmd)
 	if is_text(cmd) then
@@ -29,10 +43,14 @@ local function command(what, cmd)
 	if type(cmd) ~= "table" then
 		return nil, wrong(what, "string or sequence of strings", cmd)
 	end
-	if #cmd == 0 then
+	local count, stray = word_count(cmd)
+	if stray then
+		return nil, what .. " ('" .. tostring(stray) .. "' is the place of no word)"
+	end
+	if count == 0 then
 		return nil, what .. " (argv is empty)"
 	end
-	for index = 1, #cmd do
+	for index = 1, count do
 		if not is_text(cmd[index]) then
 			return nil, wrong(what .. ", word " .. index, "string", cmd[index])
 		end
@@ -65,6 +83,15 @@ local function count(most)
 	end
 end
 
+--- What the command line of the server takes, and checks.
+local function word(what, value)
+	if not is_text(value) then
+		return nil, wrong(what, "string or number", value)
+	end
+	-- Not "10.0", which Lua 5.3 makes of a float.
+	return type(value) == "number" and value % 1 == 0 and ("%.0f"):format(value) or tostring(value)
+end
+
 local function of_type(name)
 	return function(what, value)
 		if type(value) ~= name then
@@ -84,8 +111,29 @@ local OPTIONS = {
 	max_output = count(2 ^ 53),
 	background = of_type("boolean"),
 	allow_root = of_type("boolean"),
-	user = of_type("string"),
+	stdin_file = of_type("string"),
 }
+
+--- The options of `sockproc serve`, but for `--listen` and `--daemon`.
+M.SERVER_OPTIONS = {
+	"cgroup",
+	"classic_linger",
+	"classic_on_disconnect",
+	"drain_timeout",
+	"grace",
+	"log",
+	"max_spill",
+	"max_spill_total",
+	"mode",
+	"owner",
+	"pidfile",
+	"reply_memory",
+	"spill_dir",
+	"user",
+}
+for _, name in ipairs(M.SERVER_OPTIONS) do
+	OPTIONS[name] = word
+end
 
 --- The options of a call, each checked; `allowed` is the set of their names. A `timeout` becomes the
 --- three that it stands for, so that a call's own counts for more than any of its client's.
@@ -129,6 +177,9 @@ function M.request(name, cmd, stdin, opts, allowed)
 	request.opts, mistake = M.options("bad argument 'opts" .. what, opts, allowed)
 	if mistake then
 		return nil, mistake
+	end
+	if stdin ~= nil and request.opts.stdin_file then
+		return nil, "bad argument 'stdin" .. what .. " (there is a 'stdin_file' too)"
 	end
 	return request
 end

@@ -1,6 +1,8 @@
 --- The client: one loop between a socket and a session, in nginx and in plain Lua alike.
 local native = require("sockproc_native")
 local arguments = require("sockproc.arguments")
+local revival = require("sockproc.revival")
+local stdin_of = require("sockproc.stdin")
 local transport = require("sockproc.transport")
 
 ---@alias sockproc.Kind
@@ -11,6 +13,7 @@ local transport = require("sockproc.transport")
 ---| "too_large" # output past `max_output`, or a command longer than the kernel takes
 ---| "phase"     # nothing was sent: nginx cannot wait here
 ---| "refused"   # nothing was started: it is not allowed
+---| "stdin"     # nothing was sent: `stdin_file` cannot be read
 
 ---@class sockproc.Result How a command ended; its own failure is no error.
 ---@field status integer the raw wait status
@@ -25,6 +28,7 @@ local transport = require("sockproc.transport")
 ---@field send_timeout? integer
 ---@field read_timeout? integer
 ---@field max_output? integer bytes of both streams together; more is an error
+---@field stdin_file? string the path of a regular file, sent from its begin as stdin
 
 ---@class sockproc.ClientOptions: sockproc.RunOptions
 ---@field server? string|integer `unix:/path`, `/path`, `host:port` or a port; else $SOCKPROC_SOCKET
@@ -48,6 +52,7 @@ M.RUN_OPTIONS = {
 	send_timeout = true,
 	read_timeout = true,
 	max_output = true,
+	stdin_file = true,
 }
 
 ---@param server sockproc.Address
@@ -99,7 +104,11 @@ local function connect(server, opts)
 			return sock
 		end
 		-- EAGAIN: the server's backlog is full, nothing was sent.
-		if not err:find("temporarily unavailable", 1, true) or waited + pause > (limit or CONNECT_TIMEOUT) then
+		local may_come = err:find("temporarily unavailable", 1, true)
+		if not may_come then
+			may_come, err = revival.attempt(server, err, waited)
+		end
+		if not may_come or waited + pause > (limit or CONNECT_TIMEOUT) then
 			return nil, err, kind == "lua" and kind or "connect"
 		end
 		transport.sleep(pause)
@@ -158,10 +167,31 @@ local function send(sock, data)
 	return sent, err, kind
 end
 
+--- Sends the head and the whole stdin, the first piece of it together with the head.
+local function send_request(sock, session, head, stdin)
+	local pending, left = { head }, stdin.len
+	repeat
+		if left > 0 then
+			local piece, reason = stdin:read()
+			if not piece then
+				return nil, reason, "source"
+			end
+			left = left - #piece
+			pending[#pending + 1] = session:send_stdin(piece)
+		end
+		local sent, err, kind = send(sock, pending)
+		if not sent then
+			return nil, err, kind_of(err, kind)
+		end
+		pending = {}
+	until left <= 0
+	return true
+end
+
 local function converse(sock, session, head, stdin, sink)
-	local sent, err, kind = send(sock, stdin == "" and head or { head, session:send_stdin(stdin) })
-	if not sent and kind_of(err, kind) ~= "closed" then
-		return nil, err, kind_of(err, kind)
+	local sent, err, kind = send_request(sock, session, head, stdin)
+	if not sent and kind ~= "closed" then
+		return nil, err, kind == "source" and "closed" or kind
 	end
 	-- A server that will not read all of a request may have answered before it closed.
 	local result, reason, why = read_answer(sock, session, sink)
@@ -177,22 +207,29 @@ local function exchange(server, cmd, stdin, opts, sink)
 	if obstacle then
 		return nil, obstacle, "phase"
 	end
-	local head, sock, err, kind
+	local head, sock, source, err, kind
 	local session = native.session()
 	if type(cmd) == "table" then
 		cmd, err, kind = native.quote(cmd)
 	end
 	if cmd then
-		head, err, kind = session:send_run(cmd, #stdin)
+		source, err, kind = stdin_of.open(stdin, opts.stdin_file)
+	end
+	if source then
+		head, err, kind = session:send_run(cmd, source.len)
 	end
 	if head then
 		sock, err, kind = connect(server, opts)
 	end
 	if not sock then
+		if source then
+			source:close()
+		end
 		return nil, err, kind
 	end
 	local result
-	result, err, kind = converse(sock, session, head, stdin, sink)
+	result, err, kind = converse(sock, session, head, source, sink)
+	source:close()
 	-- Over TCP a plain close looks like a half-close; only our own socket can say more.
 	if not result and sock.abort then
 		sock:abort()

@@ -10,9 +10,11 @@ local M = {
 	_VERSION = "0.1.0",
 }
 
-local CLIENT_OPTIONS = { server = true }
+local ONE_OFF_OPTIONS, CLIENT_OPTIONS = { server = true }, { server = true }
 for name in pairs(client.RUN_OPTIONS) do
-	CLIENT_OPTIONS[name] = true
+	ONE_OFF_OPTIONS[name] = true
+	-- A file is stdin of one run.
+	CLIENT_OPTIONS[name] = name ~= "stdin_file" or nil
 end
 
 --- A client of the server that the options name, or else $SOCKPROC_SOCKET.
@@ -37,7 +39,7 @@ end
 ---@return string? err
 ---@return sockproc.Kind? kind
 function M.run(cmd, stdin, opts)
-	local request, mistake = arguments.request("run", cmd, stdin, opts, CLIENT_OPTIONS)
+	local request, mistake = arguments.request("run", cmd, stdin, opts, ONE_OFF_OPTIONS)
 	if not request then
 		error(mistake, 2)
 	end
@@ -45,7 +47,7 @@ function M.run(cmd, stdin, opts)
 	if not one_off then
 		return nil, err, kind
 	end
-	request.opts = {}
+	request.opts = { stdin_file = request.opts.stdin_file }
 	return one_off:perform(request)
 end
 

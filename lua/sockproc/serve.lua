@@ -1,13 +1,27 @@
 --- Servers: this process becomes one, or starts one as a process of its own.
 local native = require("sockproc_native")
 local arguments = require("sockproc.arguments")
+local revival = require("sockproc.revival")
 local transport = require("sockproc.transport")
 
----@class sockproc.ServeOptions
+---@class sockproc.ServeOptions Those of `sockproc serve` besides, with underscores: see its `--help`.
 ---@field address? string|integer where to listen; else $SOCKPROC_SOCKET
 ---@field background? boolean start a process of its own (in nginx always)
----@field user? string whom the background server runs as; its name or number
 ---@field allow_root? boolean in nginx: serve as root, so that workers can run commands as root
+---@field user? string|integer whom to serve as: its groups, its HOME, an environment of its own
+---@field mode? string|integer permission bits of the socket, in octal digits
+---@field owner? string USER, USER:GROUP or :GROUP, of the socket
+---@field pidfile? string
+---@field log? string level of what a server in the foreground logs on stderr
+---@field classic_linger? integer ms
+---@field classic_on_disconnect? "finish"|"kill" "kill" in nginx, else "finish"
+---@field grace? integer ms
+---@field cgroup? string
+---@field reply_memory? integer|string bytes
+---@field spill_dir? string
+---@field max_spill? integer|string bytes
+---@field max_spill_total? integer|string bytes
+---@field drain_timeout? integer seconds
 
 ---@class sockproc.Server A server in the background. It outlives this object and this process.
 ---@field address string where it listens
@@ -21,10 +35,10 @@ Server.__index = Server
 
 local M = {}
 
-local OPTIONS = { address = true, background = true, user = true, allow_root = true }
-
---- How long a probe of a server's address may take.
-local PROBE_TIMEOUT = 10000
+local OPTIONS = { address = true, background = true, allow_root = true }
+for _, name in ipairs(arguments.SERVER_OPTIONS) do
+	OPTIONS[name] = true
+end
 
 --- Checks the options of `serve`; nil and what is wrong with them.
 function M.options(opts)
@@ -37,8 +51,12 @@ function M.options(opts)
 		return nil, what .. " (nginx serves only in the background)"
 	end
 	checked.background = checked.background or transport.in_nginx
-	if checked.user and not checked.background then
-		return nil, what .. " (only a server in the background has a user of its own)"
+	if checked.log and checked.background then
+		return nil, what .. " (a server in the background has nowhere to log to)"
+	end
+	if transport.in_nginx then
+		-- A request that is given up leaves nothing behind.
+		checked.classic_on_disconnect = checked.classic_on_disconnect or "kill"
 	end
 	return checked
 end
@@ -73,14 +91,39 @@ local function in_words(address)
 	return path:find("^/") and path or "./" .. path
 end
 
---- Whether somebody listens; called where nginx has no cosockets, so with a socket of ours.
-local function is_live(address)
-	local sock = native.tcp()
-	sock:settimeouts(PROBE_TIMEOUT, PROBE_TIMEOUT, PROBE_TIMEOUT)
-	local ok, err = sock:connect(address.host, address.port)
-	sock:close()
-	-- A full backlog belongs to somebody who listens.
-	return ok or err:find("temporarily unavailable", 1, true) ~= nil
+--- The command line that serves as the options say.
+local function command_line(address, opts)
+	local words = { find_binary(), "serve", "--listen=" .. in_words(address) }
+	for _, name in ipairs(arguments.SERVER_OPTIONS) do
+		if opts[name] then
+			words[#words + 1] = "--" .. name:gsub("_", "-") .. "=" .. opts[name]
+		end
+	end
+	return words
+end
+
+--- Whether a server is there that runs as `user`, or as root: a stranger's would get our commands and
+--- forge their results. Called where nginx has no cosockets, so with sockets of ours.
+---@return boolean? nil if something else is there
+---@return string? err
+---@return sockproc.Kind? kind
+local function is_live(address, user)
+	local place = in_words(address)
+	local listener, err, kind = native.listener(place)
+	if not listener then
+		if kind == "connect" and not err:find("temporarily unavailable", 1, true) then
+			return false
+		end
+		return nil, "cannot look at the server at " .. place .. ": " .. err, kind
+	end
+	if listener ~= 0 and listener ~= user then
+		return nil, ("%s is served by user %d, not by user %d or root"):format(place, listener, user), "refused"
+	end
+	local ours, reason = native.answers(place)
+	if not ours then
+		return nil, "what listens at " .. place .. " is no sockproc server: " .. reason, "refused"
+	end
+	return true
 end
 
 local function server(address, pid)
@@ -91,25 +134,50 @@ local function server(address, pid)
 	return setmetatable(self, Server)
 end
 
-local function start_in_background(address, opts)
-	if is_live(address) then
-		return server(address)
+--- Finds the server, or starts it: gives its pid, or false if it was there.
+local function find_or_start(address, user, words)
+	local live, reason, kind = is_live(address, user)
+	if live == false then
+		local pid, err = native.launch(words)
+		if pid then
+			return tonumber(pid)
+		end
+		-- Another process may have been faster.
+		live, reason, kind = is_live(address, user)
+		if live == false then
+			return nil, "cannot serve " .. in_words(address) .. ": " .. err, "connect"
+		end
 	end
-	if transport.in_nginx and not opts.user and not opts.allow_root and native.user_id() == 0 then
+	if live then
+		return false
+	end
+	return nil, reason, kind
+end
+
+local function start_in_background(address, opts)
+	local user = native.user_id()
+	if opts.user then
+		local found, reason = native.find_user(opts.user)
+		if not found then
+			return nil, "cannot serve " .. in_words(address) .. ": " .. reason, "connect"
+		end
+		user = found
+	elseif transport.in_nginx and not opts.allow_root and user == 0 then
 		return nil,
 			"refusing to serve as root: whoever reaches the server would be root; "
 				.. "name a 'user', or give 'allow_root = true'",
 			"refused"
 	end
-	local pid, err = native.launch(find_binary(), in_words(address), opts.user)
-	if pid then
-		return server(address, pid)
+	local words = command_line(address, opts)
+	words[#words + 1] = "--daemon"
+	local pid, err, kind = find_or_start(address, user, words)
+	if pid == nil then
+		return nil, err, kind
 	end
-	-- Another process may have been faster.
-	if is_live(address) then
-		return server(address)
+	if transport.in_nginx then
+		revival.remember(address, words, user)
 	end
-	return nil, "cannot serve " .. in_words(address) .. ": " .. err, "connect"
+	return server(address, pid or nil)
 end
 
 --- Starts a server with checked options. In the foreground this process becomes the server, so this
@@ -124,9 +192,9 @@ function M.start(opts)
 		end
 	end
 	if not opts.background then
-		return native.exec({ find_binary(), "serve", "--listen", in_words(address) })
+		return native.exec(command_line(address, opts))
 	end
-	if transport.in_nginx and ngx.get_phase() ~= "init" then
+	if transport.would_block() then
 		return nil, "a server can be started in init_by_lua only: elsewhere it would block a worker", "phase"
 	end
 	return start_in_background(address, opts)
@@ -149,6 +217,9 @@ function Server:stop(timeout)
 	)
 	if not checked then
 		error(mistake, 2)
+	end
+	if transport.would_block() then
+		return nil, "a server can be stopped in init_by_lua only: elsewhere it would block a worker", "phase"
 	end
 	if self.reused then
 		return nil, "the server at " .. self.address .. " was there before: whoever started it ends it", "refused"

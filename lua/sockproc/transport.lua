@@ -28,7 +28,17 @@ if not M.in_nginx then
 		return nil
 	end
 
+	--- Whether a call that blocks would hold up others.
+	function M.would_block()
+		return false
+	end
+
 	return M
+end
+
+-- 0.10.14 brought `receiveany`.
+if ngx.config.ngx_lua_version < 10014 then
+	error("sockproc needs lua-nginx-module 0.10.14 or later, as in OpenResty 1.15.8 and Debian 12", 0)
 end
 
 ---@return sockproc.Socket
@@ -43,7 +53,20 @@ end
 --- The phases in which a plain nginx can wait, by their names in `ngx.get_phase()`. Cosockets are
 --- also to be had in ssl_client_hello and ssl_session_fetch, but there only OpenResty's nginx, which is
 --- patched for it, survives a wait: Debian's ends the handshake.
-local PHASES = { rewrite = true, access = true, content = true, timer = true, ssl_cert = true }
+local PHASES = {
+	server_rewrite = true,
+	rewrite = true,
+	access = true,
+	content = true,
+	timer = true,
+	ssl_cert = true,
+}
+
+--- The way out where it is not a timer that starts at once.
+local HINTS = {
+	init = "nor can timers be started: use init_worker_by_lua, and ngx.timer.at(0, ...) there",
+	exit_worker = "nor do timers start any more",
+}
 
 local function always()
 	return true
@@ -72,10 +95,16 @@ end
 
 local can_yield = yield_probe()
 
+--- In init the master has nothing else to do.
+function M.would_block()
+	return ngx.get_phase() ~= "init"
+end
+
 function M.obstacle()
 	local phase = ngx.get_phase()
 	if not PHASES[phase] then
-		return "no command can be run in the '" .. phase .. "' phase, cosockets are off there: use ngx.timer.at(0, ...)"
+		local hint = HINTS[phase] or "use ngx.timer.at(0, ...)"
+		return "no command can be run in the '" .. phase .. "' phase, cosockets are off there: " .. hint
 	end
 	if not can_yield() then
 		return "no command can be run inside a C call, which cannot wait: in a callback of string.gsub or table.sort, "

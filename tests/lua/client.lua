@@ -45,6 +45,57 @@ t.test("words reach the program as they are, without a shell between", function(
 	)
 end)
 
+t.test("an nginx whose module is too old is told which one will do", function()
+	local program = [[
+		ngx = { socket = { tcp = print }, config = { ngx_lua_version = 10013 } }
+		print(select(2, pcall(require, "sockproc.transport")))
+	]]
+	local path = t.path("old.lua")
+	t.write(path, program)
+	t.contains(t.shell(t.interpreter .. " " .. path), "lua-nginx-module 0.10.14 or later")
+end)
+
+t.test("a word may hold CRLF", function()
+	t.equal(assert(client:run({ "printf", "%s", "a\r\nb\r\n\r\n" })).stdout, "a\r\nb\r\n\r\n")
+end)
+
+t.test("20,000 words reach the program", function()
+	local words = { "printf", "%s" }
+	for n = 1, 20000 do
+		words[#words + 1] = n % 10
+	end
+	local said = assert(client:run(words)).stdout
+	t.equal(#said, 20000)
+	t.equal(said:sub(1, 12), "123456789012")
+end)
+
+t.test("a file is stdin from its begin to its end", function()
+	local path = t.path("body")
+	local data = ("0123456789abcdef"):rep(100 * 1024)
+	t.write(path, data)
+	t.equal(assert(client:run("cat", nil, { stdin_file = path })).stdout == data, true)
+	t.equal(assert(sockproc.run("wc -c", nil, { server = server, stdin_file = path })).stdout, #data .. "\n")
+	t.write(path, "")
+	t.equal(assert(client:run("cat", nil, { stdin_file = path })).stdout, "")
+end)
+
+t.test("a file that cannot be stdin is told before anything is sent", function()
+	local nobody = assert(sockproc.client({ server = "/nowhere" }))
+	t.fails("stdin", "/nowhere/x: no such file", nobody:run("cat", nil, { stdin_file = "/nowhere/x" }))
+	t.fails("stdin", "/tmp: not a regular file", nobody:run("cat", nil, { stdin_file = "/tmp" }))
+	local fifo = t.path("fifo")
+	t.shell("mkfifo " .. fifo)
+	t.fails("stdin", "not a regular file", nobody:run("cat", nil, { stdin_file = fifo }))
+end)
+
+t.test("a file that is shorter than it was is an error, not a short stdin", function()
+	-- The kernel says 4,096 bytes of each file in /sys, and gives fewer.
+	local path, marker = "/sys/kernel/uevent_seqnum", t.path("marker")
+	local command = "cat >" .. marker .. ".part; mv " .. marker .. ".part " .. marker
+	t.fails("closed", "ended after", client:run(command, nil, { stdin_file = path }))
+	t.equal(t.read(marker), nil)
+end)
+
 t.test("stdin and both streams carry every byte", function()
 	local bytes = {}
 	for byte = 0, 255 do

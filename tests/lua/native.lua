@@ -173,7 +173,7 @@ t.test("words are quoted for the shell", function()
 	t.equal(native.quote({ "echo", "it's", "", 1 }), [[exec 'echo' 'it'\''s' '' '1']])
 	t.fails("misuse", "empty", native.quote({}))
 	t.fails("protocol", "NUL", native.quote({ "echo", "\0" }))
-	t.fails("protocol", "CRLF", native.quote({ "echo", "\r\n" }))
+	t.equal(native.quote({ "a\r\nb" }), "exec 'a\r''\nb'")
 	t.fails("protocol", "dash", native.quote({ "-x" }))
 end)
 

@@ -76,6 +76,93 @@ t.test("a live server is reused, and only its starter stops it", function()
 	t.equal(t.is_alive(pid), true)
 end)
 
+--- A directory that every user may enter and write to, and the server's binary in it: a checkout may be
+--- where only root gets to.
+local function open_place()
+	local place = t.path("open")
+	t.shell("mkdir " .. place .. " && chmod 777 " .. t.dir .. " " .. place)
+	t.shell("cp " .. t.quote(t.binary) .. " " .. place .. "/sockproc")
+	return place
+end
+
+--- Starts a server as nobody; gives its pid, or "".
+local function nobodys_server(address)
+	local binary = open_place() .. "/sockproc"
+	local pid = t.shell(binary .. " serve --daemon --user=nobody --listen=" .. address .. " 2>/dev/null")
+	t.at_end("kill " .. pid .. " 2>/dev/null")
+	return pid
+end
+
+local IS_ROOT = native.user_id() == 0
+
+if IS_ROOT then
+	t.test("a server of another user is not taken for ours", function()
+		local address = open_place() .. "/sock"
+		nobodys_server(address)
+		t.fails("refused", "is served by user ", sockproc.serve({ address = address, background = true }))
+		local same = assert(sockproc.serve({ address = address, background = true, user = "nobody" }))
+		t.equal(same.reused, true)
+	end)
+
+	t.test("a TCP port of another user is not taken for ours", function()
+		local port
+		t.poll("a free port", function()
+			port = math.random(20000, 60000)
+			return nobodys_server(port) ~= ""
+		end)
+		t.fails("refused", "is served by user ", sockproc.serve({ address = port, background = true }))
+		t.equal(assert(sockproc.serve({ address = port, background = true, user = "nobody" })).reused, true)
+	end)
+
+	t.test("a server's user brings its groups, its HOME and an environment of its own", function()
+		local place = open_place()
+		local program = [[
+			local server = assert(require("sockproc").serve({ address = %q, background = true, user = "nobody" }))
+			io.write(server.pid)
+		]]
+		program = program:format(place .. "/sock")
+		local path = t.path("program.lua")
+		t.write(path, program)
+		local pid =
+			t.shell("SECRET=1 HOME=/root SOCKPROC_BIN=" .. place .. "/sockproc " .. t.interpreter .. " " .. path)
+		t.at_end("kill " .. pid .. " 2>/dev/null")
+		local said =
+			assert(sockproc.run("id -un; id -G; echo $HOME $USER $SECRET", nil, { server = place .. "/sock" })).stdout
+		t.equal(said, t.shell("echo nobody; id -G nobody; getent passwd nobody | cut -d: -f6") .. " nobody\n")
+	end)
+end
+
+t.test("what is no server of ours is not taken for one", function()
+	local fake = t.fake_server("cat >/dev/null & echo HTTP/1.1 400 Bad Request; echo")
+	t.fails("refused", "is no sockproc server", sockproc.serve({ address = fake, background = true }))
+end)
+
+t.test("every option of the server is passed on", function()
+	local address, pidfile = t.path("options.sock"), t.path("options.pid")
+	local server = assert(sockproc.serve({
+		address = address,
+		background = true,
+		mode = 640,
+		owner = native.user_id(),
+		pidfile = pidfile,
+		classic_linger = 100,
+		classic_on_disconnect = "kill",
+		grace = 100,
+		reply_memory = "1M",
+		spill_dir = t.dir,
+		max_spill = 4096,
+		max_spill_total = 2 ^ 30,
+		drain_timeout = 1,
+	}))
+	t.equal(t.read(pidfile), tostring(server.pid))
+	t.equal(t.shell("stat -c %a " .. address), "640")
+	local result = assert(sockproc.run("head -c 3000000 /dev/zero", nil, { server = address }))
+	t.contains(result.stderr, "--max-spill")
+	t.equal(server:stop(), true)
+	local refused = { address = address, background = true, classic_on_disconnect = "nothing" }
+	t.fails("connect", "neither finish nor kill", sockproc.serve(refused))
+end)
+
 t.test("the address may come from the environment", function()
 	local address = "unix:" .. t.path("environment.sock")
 	start('assert(require("sockproc").serve({background = true}))', "SOCKPROC_SOCKET=" .. address)

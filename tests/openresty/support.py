@@ -22,7 +22,7 @@ DEADLINE = 30.0
 CONF = """
 {load_modules}
 daemon off;
-user root;
+user {user};
 worker_processes {workers};
 pid nginx.pid;
 error_log error.log info;
@@ -125,13 +125,20 @@ class Nginx:
     """A running nginx; `http` is what stands in its http block, PORT being its port there."""
 
     def __init__(
-        self, test, http: str, main: str = "", workers: int = 1, port: int | None = None
+        self,
+        test,
+        http: str,
+        main: str = "",
+        workers: int = 1,
+        port: int | None = None,
+        user: str = "root",
     ):
         self.port = port or free_port()
         self.prefix = directory(test)
         conf = CONF.format(
             load_modules=load_modules(),
             workers=workers,
+            user=user,
             main=main,
             root=ROOT,
             modules=MODULES,

@@ -38,6 +38,9 @@ server {
 }
 server {
     listen 127.0.0.1:PORT;
+    server_rewrite_by_lua_block {
+        if ngx.var.uri == "/server_rewrite" then ngx.print(attempt()) ngx.exit(200) end
+    }
     location /said { content_by_lua_block { ngx.print(ngx.shared.said:get(ngx.var.arg_phase)) } }
     location /init { content_by_lua_block { ngx.print(in_init) } }
     location /set { set_by_lua_block $said { return attempt() } return 200 $said; }
@@ -124,7 +127,7 @@ class Phases(unittest.TestCase):
                 return secure.session
 
     def test_a_command_runs_in_rewrite_access_and_content(self):
-        for phase in ("rewrite", "access", "content"):
+        for phase in ("server_rewrite", "rewrite", "access", "content"):
             self.assertEqual(self.nginx.get(f"/{phase}"), "ran", phase)
             self.assertTrue(self.marker.exists(), phase)
             self.marker.unlink()
@@ -156,14 +159,18 @@ class Phases(unittest.TestCase):
             self, HTTP.split("upstream")[0] + "server { listen 127.0.0.1:PORT; }"
         )
         nginx.stop()
-        self.assert_refused((nginx.prefix / "exit_worker").read_text(), "exit_worker")
+        said = (nginx.prefix / "exit_worker").read_text()
+        self.assert_refused(said, "exit_worker", "nor do timers start any more")
 
-    def assert_refused(self, said: str, phase: str) -> None:
+    def test_in_init_a_timer_in_init_worker_is_the_way_out(self):
+        self.assert_refused(self.nginx.get("/init"), "init", "init_worker_by_lua")
+
+    def assert_refused(self, said: str, phase: str, hint: str = "ngx.timer.at") -> None:
         self.assertTrue(
             said.startswith(f"phase: no command can be run in the '{phase}' phase"),
             said,
         )
-        self.assertIn("ngx.timer.at", said)
+        self.assertIn(hint, said)
 
     def test_inside_a_c_call_the_error_comes_before_anything_is_sent(self):
         for place in ("gsub", "sort", "module"):

@@ -10,7 +10,7 @@ use sockproc_core::proto::classic::{QuoteError, exec_line};
 use crate::args::Args;
 use crate::error::Failure;
 
-/// `"unix:/path"`, or a host and a port: what a cosocket's `connect` takes.
+/// `parse_address(text)`: `"unix:/path"`, or a host and a port: what a cosocket's `connect` takes.
 pub(crate) fn parse(lua: &Lua, args: &mut Args) -> Result<MultiValue, Failure> {
     let text = args.string()?;
     let address = Address::parse(OsStr::from_bytes(&text.as_bytes()))
@@ -26,15 +26,10 @@ pub(crate) fn parse(lua: &Lua, args: &mut Args) -> Result<MultiValue, Failure> {
     Ok(values?)
 }
 
-/// A sequence of words as a command line for the shell.
+/// `quote(words)`: a sequence of words as a command line for the shell.
 pub(crate) fn quote(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
-    let words: Vec<Vec<u8>> = args
-        .strings()?
-        .iter()
-        .map(|word| word.as_bytes().to_vec())
-        .collect();
     // A word may come from anywhere, so what it holds is the world's failure; an empty argv is not.
-    let line = exec_line(&words).map_err(|error| match error {
+    let line = exec_line(args.words()?).map_err(|error| match error {
         QuoteError::Empty => Failure::misuse(error.to_string()),
         _ => Failure::new("protocol", error.to_string()),
     })?;

@@ -45,40 +45,30 @@ impl<'lua> Args<'lua> {
         .ok_or_else(|| self.wrong(expected, got))
     }
 
-    pub(crate) fn optional_string(&mut self) -> Result<Option<LuaString>, Failure> {
-        match self.values.front() {
-            None | Some(Value::Nil) => Ok(None),
-            Some(_) => self.string().map(Some),
-        }
-    }
-
-    /// The next argument as a string, or as the strings of a sequence.
+    /// The next argument as a string, or as the strings of a sequence up to its first nil.
     pub(crate) fn strings(&mut self) -> Result<Vec<LuaString>, Failure> {
-        let Some(Value::Table(_)) = self.values.front() else {
-            return Ok(vec![self.string()?]);
-        };
-        let words = self.sequence()?;
-        words
-            .into_iter()
-            .map(|word| self.to_string(word, "sequence of strings"))
-            .collect()
+        self.each_string(|text| text)
     }
 
-    /// The next argument as a table's elements from 1 up to the first nil.
-    fn sequence(&mut self) -> Result<Vec<Value>, Failure> {
-        match self.value() {
-            Value::Table(table) => {
-                let mut values = Vec::new();
-                for index in 1_i64.. {
-                    match table.raw_get(index)? {
-                        Value::Nil => break,
-                        value => values.push(value),
-                    }
-                }
-                Ok(values)
+    /// As [`strings`](Self::strings), each copied: Lua 5.1 lets Rust hold some 8,000 values at once.
+    pub(crate) fn words(&mut self) -> Result<Vec<Vec<u8>>, Failure> {
+        self.each_string(|text| text.as_bytes().to_vec())
+    }
+
+    fn each_string<T>(&mut self, take: impl Fn(LuaString) -> T) -> Result<Vec<T>, Failure> {
+        const EXPECTED: &str = "string or sequence of strings";
+        let table = match self.value() {
+            Value::Table(table) => table,
+            other => return Ok(vec![take(self.to_string(other, EXPECTED)?)]),
+        };
+        let mut taken = Vec::new();
+        for index in 1_i64.. {
+            match table.raw_get(index)? {
+                Value::Nil => break,
+                value => taken.push(take(self.to_string(value, EXPECTED)?)),
             }
-            other => Err(self.wrong("table", other.type_name())),
         }
+        Ok(taken)
     }
 
     /// The next argument as a whole number that is not negative.

@@ -4,7 +4,9 @@
 mod address;
 mod args;
 mod error;
+mod file;
 mod launch;
+mod peer;
 mod process;
 mod session;
 mod socket;
@@ -26,9 +28,15 @@ fn sockproc_native(lua: &Lua) -> mlua::Result<Table> {
         export(lua, "parse_address", address::parse)?,
         export(lua, "tcp", socket::new)?,
         export(lua, "sleep", socket::sleep)?,
-        export(lua, "user_id", launch::user_id)?,
+        export(lua, "user_id", peer::user_id)?,
+        export(lua, "find_user", peer::find_user)?,
+        export(lua, "listener", peer::listener)?,
+        export(lua, "answers", peer::answers)?,
         export(lua, "exec", launch::exec)?,
         export(lua, "launch", launch::launch)?,
+        export(lua, "start", launch::start)?,
+        export(lua, "environment", launch::environment)?,
+        export(lua, "file_len", file::len)?,
         export(lua, "open_process", process::open)?,
         #[cfg(feature = "test-panic")]
         export::<()>(lua, "panic", |_, _| panic!("asked to panic"))?,

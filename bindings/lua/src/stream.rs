@@ -1,7 +1,9 @@
 //! A stream socket whose operations wait until a deadline.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,6 +27,17 @@ impl Stream {
     /// `Errno::AGAIN` if the server's backlog is full: nothing was sent, try again later.
     pub(crate) fn connect_unix(path: &[u8], deadline: Option<Instant>) -> Result<Self, Errno> {
         connect(AddressFamily::UNIX, &SocketAddrUnix::new(path)?, deadline)
+    }
+
+    /// As [`connect_unix`](Self::connect_unix), but a full backlog is waited for.
+    pub(crate) fn connect_patiently(path: &Path, deadline: Instant) -> Result<Self, Errno> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        loop {
+            match Self::connect_unix(path.as_os_str().as_bytes(), Some(deadline)) {
+                Err(Errno::AGAIN) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+                other => return other,
+            }
+        }
     }
 
     pub(crate) fn connect_tcp(
@@ -100,6 +113,12 @@ fn connect(
         other => other?,
     }
     Ok(Stream(fd))
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Waits until `fd` is ready.

@@ -39,13 +39,17 @@ if TYPE_CHECKING:
     from . import aio
     from ._run_errors import CalledProcessError, TimeoutExpired
     from ._server import Server, serve
+    from ._types import Address, AsyncStdin, Command, Stdin
 
 __all__ = [
+    "Address",
+    "AsyncStdin",
     "BadAddress",
     "BadRequest",
     "CalledProcessError",
     "CannotConnect",
     "Client",
+    "Command",
     "Completed",
     "ConnectionLost",
     "Error",
@@ -60,6 +64,7 @@ __all__ = [
     "ServerNotFound",
     "ServerNotListening",
     "StatusUnknown",
+    "Stdin",
     "TimeoutExpired",
     "aio",
     "run",
@@ -68,8 +73,12 @@ __all__ = [
 
 # Public names whose modules are loaded when they are asked for.
 _LAZY = {
+    "Address": "_types",
+    "AsyncStdin": "_types",
     "CalledProcessError": "_run_errors",
+    "Command": "_types",
     "Server": "_server",
+    "Stdin": "_types",
     "TimeoutExpired": "_run_errors",
     "serve": "_server",
 }

@@ -59,6 +59,33 @@ def address_text(server: Address | None) -> str:
         raise TypeError(message) from None
 
 
+# What subprocess.run takes and we do not, and what to do instead.
+_INSTEAD = {
+    "args": "it is the first argument, cmd",
+    "capture_output": "output is always captured",
+    "cwd": "a command sees its server's directory: begin the line with cd, or use env --chdir",
+    "env": "a command sees its server's environment: use env(1) as the program",
+    "executable": "the program is the first word of cmd",
+    "input": "it is called stdin",
+    "shell": "a str is a line for the shell, a sequence is not",
+    "stderr": "it is always captured; 2>&1 in the line merges it into stdout",
+    "stdout": "it is always captured",
+    "universal_newlines": "it is called text",
+}
+
+
+def refuse_others(others: dict[str, object]) -> None:
+    """Refuses arguments that ``run`` does not take, with a word on what to do instead.
+
+    Raises:
+        TypeError: there is one.
+    """
+    for name in others:
+        instead = _INSTEAD.get(name)
+        hint = f": {instead}" if instead else ""
+        raise TypeError(f"run() does not take {name!r}{hint}")
+
+
 def command_line(cmd: Command) -> bytes:
     """The line for the shell that does what ``cmd`` says."""
     if isinstance(cmd, str):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import GenericAlias
 
+from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
 from ._native import returncode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, AnyStr, Generic, NoReturn
+    from typing import AnyStr, Generic
 else:
     # What `Generic[AnyStr]` is without typing, whose import takes longer than all the rest.
     AnyStr, Generic = str, {str: object}
@@ -16,6 +17,8 @@ else:
 
 class Completed(Generic[AnyStr]):
     """A command that has ended. It cannot be changed; it can be compared, hashed and pickled.
+
+    Its hash leaves the command out, which may be a list.
 
     Attributes:
         cmd: the command as it was given to ``run``.
@@ -32,7 +35,7 @@ class Completed(Generic[AnyStr]):
     __slots__ = ("cmd", "status", "stderr", "stdout")
     __match_args__ = ("cmd", "status", "stdout", "stderr")
 
-    cmd: Any
+    cmd: _types.Any
     status: int
     stdout: AnyStr
     stderr: AnyStr
@@ -40,7 +43,9 @@ class Completed(Generic[AnyStr]):
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 
-    def __init__(self, cmd: Any, status: int, stdout: AnyStr, stderr: AnyStr) -> None:
+    def __init__(
+        self, cmd: _types.Any, status: int, stdout: AnyStr, stderr: AnyStr
+    ) -> None:
         put = object.__setattr__
         put(self, "cmd", cmd)
         put(self, "status", status)
@@ -94,7 +99,7 @@ class Completed(Generic[AnyStr]):
             )
         return self
 
-    def _key(self) -> tuple[Any, int, AnyStr, AnyStr]:
+    def _key(self) -> tuple[_types.Any, int, AnyStr, AnyStr]:
         return self.cmd, self.status, self.stdout, self.stderr
 
     def __repr__(self) -> str:
@@ -108,13 +113,13 @@ class Completed(Generic[AnyStr]):
         return self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash((self.status, self.stdout, self.stderr))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[_types.Any, ...]:
         return type(self), self._key()
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
+    def __setattr__(self, name: str, value: object) -> _types.NoReturn:
         raise AttributeError(f"cannot assign to {name!r}: a Completed does not change")
 
-    def __delattr__(self, name: str) -> NoReturn:
+    def __delattr__(self, name: str) -> _types.NoReturn:
         raise AttributeError(f"cannot delete {name!r}: a Completed does not change")

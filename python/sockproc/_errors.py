@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ._completed import Completed
+from ._completed import Completed
 
 
 class Error(Exception):
@@ -44,7 +42,7 @@ class BadAddress(Error, ValueError):
 
 
 class BadRequest(Error, ValueError):
-    """The command cannot be sent: a NUL or CRLF in it, or longer than the kernel takes.
+    """The command cannot be sent: a NUL in it, CRLF in a line, or longer than the kernel takes.
 
     >>> run("echo a\\0b")
     Traceback (most recent call last):
@@ -160,7 +158,7 @@ class ServerFailed(Error, RuntimeError):
     Attributes:
         exit_code: what the server exited with, often an errno; negative for a signal, None
             if it did not get ready in time.
-        reason: what the server said; None if it said it on the stderr of this process.
+        reason: what the server said; None if it said nothing.
     """
 
     def __init__(self, exit_code: int | None, reason: str | None = None) -> None:
@@ -171,5 +169,5 @@ class ServerFailed(Error, RuntimeError):
     def __str__(self) -> str:
         if self.exit_code is None:
             return self.reason or "server did not get ready in time"
-        why = f": {self.reason}" if self.reason else ", its stderr says why"
+        why = f": {self.reason}" if self.reason else ""
         return f"server ended with exit code {self.exit_code}{why}"

@@ -112,10 +112,10 @@ def main(
     program: SupportsGetItem[int, str],
     args: SupportsGetItem[int, str],
     owner: SupportsIndex | None = None,
-) -> int:
+) -> tuple[int, str]:
     """
-    Runs the `sockproc` command line `args` and returns its exit code; other Python threads run
-    meanwhile.
+    Runs the `sockproc` command line `args` and returns its exit code, and what is to be told on
+    stderr; other Python threads run meanwhile.
 
     `program` starts this command line anew, for a daemon. With `owner`, the number of the parent
     process, this process ends when that one has died.

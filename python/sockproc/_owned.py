@@ -1,13 +1,22 @@
-"""``python -m sockproc._owned PID serve …``: a server that ends with its parent process PID."""
+"""A server that ends with the process that started it: see :class:`sockproc.Server`."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 
-from ._native import main
-from ._server import PROGRAM
+from ._native import main as native_main
+from ._program import program
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Serves as ``sys.argv`` says: a file for what goes wrong, the parent's pid, a command line."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    sys.exit(main(PROGRAM, sys.argv[2:], int(sys.argv[1])))
+    report, owner = sys.argv[1], int(sys.argv[2])
+    ourselves = [*program("sockproc._owned"), *sys.argv[1:3]]
+    exit_code, told = native_main(ourselves, sys.argv[3:], owner)
+    # There is nobody to tell once the server has been started: then it is in its log.
+    with suppress(OSError), open(report, "r+", encoding="utf-8") as file:
+        file.write(told)
+    sys.exit(exit_code)

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from os import getpid
-from select import EPOLLIN, EPOLLOUT, epoll
+
+try:
+    from select import EPOLLIN, EPOLLOUT, epoll
+except ImportError:
+    message = "no select.epoll here, gevent and eventlet remove it: with them use sockproc.run, which lets other greenlets run"
+    raise ImportError(message) from None
 
 from ._errors import CannotConnect
 from ._native import READABLE, WRITABLE

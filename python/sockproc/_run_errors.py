@@ -5,10 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from ._errors import Error
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
 
 
 class CalledProcessError(Error, subprocess.CalledProcessError):
@@ -45,7 +42,7 @@ class TimeoutExpired(Error, subprocess.TimeoutExpired, TimeoutError):
     # As an OSError this class would lose its arguments to errno and strerror.
     def __init__(
         self,
-        cmd: Any,
+        cmd: _types.Any,
         timeout: float,
         output: bytes | None = None,
         stderr: bytes | None = None,
@@ -55,7 +52,7 @@ class TimeoutExpired(Error, subprocess.TimeoutExpired, TimeoutError):
         self.args = (cmd, timeout, output, stderr, may_have_run)
         self.may_have_run = may_have_run
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[_types.Any, ...]:
         return type(self), self.args
 
     def __str__(self) -> str:

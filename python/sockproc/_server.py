@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from contextlib import closing
 
 from ._call import address_text
 from ._errors import ServerFailed
+from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
 from ._native import main
+from ._program import program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from subprocess import Popen
-    from typing import Any, Self, Unpack
-
-    from ._types import Address, ServeOptions
-
-# What starts the command line of this package, whatever lies in the working directory.
-PROGRAM = [sys.executable, "-P", "-m", "sockproc"]
 
 # Seconds between looks at a server that starts or ends, which takes some 30 ms.
 _PAUSE = 0.005
@@ -45,12 +40,17 @@ _OPTIONS = {
     "pidfile",
     "reply_memory",
     "spill_dir",
+    "user",
 }
 
 _has_served = False
 
 
-def serve(address: Address, *more: Address, **options: Unpack[ServeOptions]) -> None:
+def serve(
+    address: _types.Address,
+    *more: _types.Address,
+    **options: _types.Unpack[_types.ServeOptions],
+) -> None:
     """Makes this process a server until Ctrl-C or SIGTERM ends it; then it returns.
 
     Running commands have ``drain_timeout`` seconds to end. Other threads of this process
@@ -64,31 +64,39 @@ def serve(address: Address, *more: Address, **options: Unpack[ServeOptions]) -> 
 
     Raises:
         ServerFailed: it could not serve.
-        RuntimeError: this process has called it before. It hears its signals but once.
+        RuntimeError: this process has served before. It hears its signals but once.
 
     >>> serve("/nonexistent/sockproc.sock")
     Traceback (most recent call last):
     ...
-    sockproc.ServerFailed: server ended with exit code 2, its stderr says why
+    sockproc.ServerFailed: server ended with exit code 2: cannot listen on unix:/nonexistent/sockproc.sock: No such file or directory (os error 2)
     """
     global _has_served
     if _has_served:
         raise RuntimeError("this process has called serve before; use sockproc.Server")
     arguments = _arguments((address, *more), options)
     handlers = _hand_over_signals()
-    # A server catches its signals before it listens, and only the first one in a process does: when
-    # Python has had them back, they would kill the next.
+    # A server that listens catches its signals, and only the first one in a process does: when Python
+    # has had them back, they would kill the next.
     _has_served = True
     try:
-        exit_code = main(PROGRAM, arguments)
+        exit_code, told = main(program("sockproc.__main__"), arguments)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if exit_code:
-        raise ServerFailed(exit_code)
+        _has_served = False
+        raise ServerFailed(exit_code, _reason(told))
 
 
-def _hand_over_signals() -> dict[int, Any]:
+def _reason(told: str) -> str | None:
+    """What a server told, in one line without its name."""
+    for line in told.splitlines():
+        return line.removeprefix("sockproc: ").removeprefix("error: ")
+    return None
+
+
+def _hand_over_signals() -> dict[int, _types.Any]:
     """Takes Ctrl-C from Python, which would raise KeyboardInterrupt after the server obeyed."""
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -96,13 +104,15 @@ def _hand_over_signals() -> dict[int, Any]:
     return {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
 
 
-def _arguments(addresses: tuple[Address, ...], options: Mapping[str, Any]) -> list[str]:
+def _arguments(
+    addresses: tuple[_types.Address, ...], options: Mapping[str, _types.Any]
+) -> list[str]:
     listen = [f"--listen={address_text(address)}" for address in addresses]
     given = [(name, value) for name, value in options.items() if value is not None]
     return ["serve", *listen, *(_argument(name, value) for name, value in given)]
 
 
-def _argument(name: str, value: Any) -> str:
+def _argument(name: str, value: _types.Any) -> str:
     if name not in _OPTIONS:
         known = ", ".join(sorted(_OPTIONS))
         raise TypeError(f"no option {name!r}; there are {known}")
@@ -122,7 +132,10 @@ def _argument(name: str, value: Any) -> str:
 
 
 # A block that has ended, by an exception perhaps, is not to wait for commands.
-_OWNED_DEFAULTS: ServeOptions = {"classic_on_disconnect": "kill", "drain_timeout": 0}
+_OWNED_DEFAULTS: _types.ServeOptions = {
+    "classic_on_disconnect": "kill",
+    "drain_timeout": 0,
+}
 
 
 class Server:
@@ -155,7 +168,10 @@ class Server:
     """
 
     def __init__(
-        self, address: Address, *more: Address, **options: Unpack[ServeOptions]
+        self,
+        address: _types.Address,
+        *more: _types.Address,
+        **options: _types.Unpack[_types.ServeOptions],
     ) -> None:
         self.address = address_text(address)
         self._addresses = (address, *more)
@@ -175,7 +191,7 @@ class Server:
             raise RuntimeError("the server runs inside its block only")
         return self._process.pid
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Server:
         with closing(self._start()) as pauses:
             for pause in pauses:
                 time.sleep(pause)
@@ -186,7 +202,7 @@ class Server:
             for pause in pauses:
                 time.sleep(pause)
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> Server:
         from ._drive import driver
 
         with closing(self._start()) as pauses:
@@ -210,7 +226,13 @@ class Server:
             _check_pidfile(pidfile)
         with TemporaryDirectory(prefix="sockproc-") as directory:
             options = {"pidfile": os.path.join(directory, "pid"), **self._options}
-            owned = [sys.executable, "-P", "-m", "sockproc._owned", str(os.getpid())]
+            report = os.path.join(directory, "report")
+            with open(report, "x"):
+                pass
+            user: _types.Any = self._options.get("user")
+            if user is not None:
+                _give(user, directory, report)
+            owned = [*program("sockproc._owned"), report, str(os.getpid())]
             # In a session of its own it does not hear the Ctrl-C that is meant for us.
             process = Popen(
                 owned + _arguments(self._addresses, options),
@@ -222,7 +244,7 @@ class Server:
             try:
                 while not _names(options["pidfile"], process.pid):
                     if process.poll() is not None or time.monotonic() > limit:
-                        raise ServerFailed(process.returncode)
+                        raise ServerFailed(process.returncode, _said_in(report))
                     yield _PAUSE
             except BaseException:
                 _end(process)
@@ -243,7 +265,25 @@ class Server:
             self._process = None
 
 
-def _check_pidfile(pidfile: Any) -> None:
+def _give(user: str | int, *paths: str) -> None:
+    """Has a server that is to serve as this user write where we look for its word."""
+    from shutil import chown
+
+    named = int(user) if isinstance(user, str) and user.isdecimal() else user
+    try:
+        for path in paths:
+            chown(path, named)
+    except (LookupError, OSError) as error:
+        reason = f"cannot serve as user {user!r}: {error.args[-1]}"
+        raise ServerFailed(None, reason) from None
+
+
+def _said_in(report: str) -> str | None:
+    with open(report, encoding="utf-8", errors="backslashreplace") as file:
+        return _reason(file.read())
+
+
+def _check_pidfile(pidfile: _types.Any) -> None:
     """Fails where no pidfile can be written, which a server only logs."""
     try:
         with open(pidfile, "ab"):
@@ -253,7 +293,7 @@ def _check_pidfile(pidfile: Any) -> None:
         raise ServerFailed(None, reason) from None
 
 
-def _names(pidfile: Any, pid: int) -> bool:
+def _names(pidfile: _types.Any, pid: int) -> bool:
     """Whether the server has written its pidfile, which it does once it listens."""
     try:
         with open(pidfile, "rb") as file:

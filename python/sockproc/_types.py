@@ -1,15 +1,46 @@
-"""What the arguments of the public functions may be. Only type checkers import this.
+"""What the arguments of the public functions may be: ``sockproc.Command`` and its like.
 
-``typing`` takes as long to import as all the rest of the package.
+Loaded when somebody asks for one of them: ``typing`` takes as long to import as all the rest.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterable, Iterable, Sequence
-from typing import Literal, Protocol, Required, TypeAlias, TypedDict
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NoReturn,
+    Protocol,
+    Required,
+    TypeAlias,
+    TypedDict,
+    Unpack,
+)
 
-from typing_extensions import Buffer
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+elif sys.version_info >= (3, 12):
+    from collections.abc import Buffer
+else:
+    Buffer = bytes | bytearray | memoryview
+
+__all__ = [
+    "Address",
+    "Any",
+    "AnyOptions",
+    "AsyncStdin",
+    "BytesOptions",
+    "Command",
+    "EncodingOptions",
+    "NoReturn",
+    "ServeOptions",
+    "Stdin",
+    "TextOptions",
+    "Unpack",
+]
 
 
 class SupportsRead(Protocol):
@@ -99,6 +130,8 @@ class ServeOptions(TypedDict, total=False):
     """Permission bits of unix sockets; by default 0o777 less the umask. A str is octal."""
     owner: str
     """Owner of unix sockets: ``USER``, ``USER:GROUP`` or ``:GROUP``, names or numbers."""
+    user: str | int
+    """Whom to serve as: with the user's groups, HOME and an environment of its own."""
     pidfile: str | os.PathLike[str]
     """A file to write the process id to."""
     log: Literal["off", "error", "warn", "info", "debug", "trace"]

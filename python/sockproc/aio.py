@@ -14,27 +14,20 @@ from ._call import (
     expired,
     finish,
     output_limit,
+    refuse_others,
 )
+from ._completed import Completed
 from ._drive import driver
+from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
 from ._native import check_address
 from ._stdin import gathered, source
 from ._text import text_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Unpack, overload
+    from typing import overload
 
-    from ._completed import Completed
     from ._text import TextMode
-    from ._types import (
-        Address,
-        AnyOptions,
-        AsyncStdin,
-        BytesOptions,
-        Command,
-        EncodingOptions,
-        TextOptions,
-    )
 else:
 
     def overload(function: object) -> object:
@@ -43,48 +36,49 @@ else:
 
 @overload
 async def run(
-    cmd: Command,
-    stdin: AsyncStdin = None,
+    cmd: _types.Command,
+    stdin: _types.AsyncStdin = None,
     *,
-    server: Address | None = None,
-    **options: Unpack[BytesOptions],
+    server: _types.Address | None = None,
+    **options: _types.Unpack[_types.BytesOptions],
 ) -> Completed[bytes]: ...
 @overload
 async def run(
-    cmd: Command,
-    stdin: AsyncStdin = None,
+    cmd: _types.Command,
+    stdin: _types.AsyncStdin = None,
     *,
-    server: Address | None = None,
-    **options: Unpack[TextOptions],
+    server: _types.Address | None = None,
+    **options: _types.Unpack[_types.TextOptions],
 ) -> Completed[str]: ...
 @overload
 async def run(
-    cmd: Command,
-    stdin: AsyncStdin = None,
+    cmd: _types.Command,
+    stdin: _types.AsyncStdin = None,
     *,
-    server: Address | None = None,
-    **options: Unpack[EncodingOptions],
+    server: _types.Address | None = None,
+    **options: _types.Unpack[_types.EncodingOptions],
 ) -> Completed[str]: ...
 @overload
 async def run(
-    cmd: Command,
-    stdin: AsyncStdin = None,
+    cmd: _types.Command,
+    stdin: _types.AsyncStdin = None,
     *,
-    server: Address | None = None,
-    **options: Unpack[AnyOptions],
-) -> Completed[Any]: ...
+    server: _types.Address | None = None,
+    **options: _types.Unpack[_types.AnyOptions],
+) -> Completed[_types.Any]: ...
 async def run(
-    cmd: Command,
-    stdin: AsyncStdin = None,
+    cmd: _types.Command,
+    stdin: _types.AsyncStdin = None,
     *,
-    server: Address | None = None,
+    server: _types.Address | None = None,
     timeout: float | None = None,
     check: bool = False,
     text: bool | None = None,
     encoding: str | None = None,
     errors: str | None = None,
     max_output: int | None = None,
-) -> Completed[Any]:
+    **others: object,
+) -> Completed[_types.Any]:
     """Runs a command on a server; others run on the event loop until it has ended.
 
     Arguments, result and exceptions are those of :func:`sockproc.run`. ``stdin`` may be an
@@ -98,6 +92,7 @@ async def run(
     >>> asyncio.run(run("tr a-z A-Z", b"hello")).stdout
     b'HELLO'
     """
+    refuse_others(others)
     mode = text_mode(text, encoding, errors)
     address = address_text(server)
     return await _run(address, cmd, stdin, timeout, check, mode, max_output)
@@ -120,7 +115,7 @@ class Client:
 
     __slots__ = ("address",)
 
-    def __init__(self, server: Address | None = None) -> None:
+    def __init__(self, server: _types.Address | None = None) -> None:
         self.address = address_text(server)
         check_address(self.address)
 
@@ -129,24 +124,36 @@ class Client:
 
     @overload
     async def run(
-        self, cmd: Command, stdin: AsyncStdin = None, **options: Unpack[BytesOptions]
+        self,
+        cmd: _types.Command,
+        stdin: _types.AsyncStdin = None,
+        **options: _types.Unpack[_types.BytesOptions],
     ) -> Completed[bytes]: ...
     @overload
     async def run(
-        self, cmd: Command, stdin: AsyncStdin = None, **options: Unpack[TextOptions]
+        self,
+        cmd: _types.Command,
+        stdin: _types.AsyncStdin = None,
+        **options: _types.Unpack[_types.TextOptions],
     ) -> Completed[str]: ...
     @overload
-    async def run(
-        self, cmd: Command, stdin: AsyncStdin = None, **options: Unpack[EncodingOptions]
-    ) -> Completed[str]: ...
-    @overload
-    async def run(
-        self, cmd: Command, stdin: AsyncStdin = None, **options: Unpack[AnyOptions]
-    ) -> Completed[Any]: ...
     async def run(
         self,
-        cmd: Command,
-        stdin: AsyncStdin = None,
+        cmd: _types.Command,
+        stdin: _types.AsyncStdin = None,
+        **options: _types.Unpack[_types.EncodingOptions],
+    ) -> Completed[str]: ...
+    @overload
+    async def run(
+        self,
+        cmd: _types.Command,
+        stdin: _types.AsyncStdin = None,
+        **options: _types.Unpack[_types.AnyOptions],
+    ) -> Completed[_types.Any]: ...
+    async def run(
+        self,
+        cmd: _types.Command,
+        stdin: _types.AsyncStdin = None,
         *,
         timeout: float | None = None,
         check: bool = False,
@@ -154,21 +161,23 @@ class Client:
         encoding: str | None = None,
         errors: str | None = None,
         max_output: int | None = None,
-    ) -> Completed[Any]:
+        **others: object,
+    ) -> Completed[_types.Any]:
         """Runs a command as :func:`run` does, on this client's server."""
+        refuse_others(others)
         mode = text_mode(text, encoding, errors)
         return await _run(self.address, cmd, stdin, timeout, check, mode, max_output)
 
 
 async def _run(
     server: str,
-    cmd: Command,
-    stdin: AsyncStdin,
+    cmd: _types.Command,
+    stdin: _types.AsyncStdin,
     timeout: float | None,
     check: bool,
     text: TextMode | None,
     max_output: int | None,
-) -> Completed[Any]:
+) -> Completed[_types.Any]:
     check_timeout(timeout)
     limit = output_limit(max_output)
     on_loop = driver()

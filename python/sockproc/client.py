@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ._call import (
     address_text,
     check_timeout,
@@ -9,26 +11,20 @@ from ._call import (
     expired,
     finish,
     output_limit,
+    refuse_others,
 )
+from ._completed import Completed
+from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
 from ._native import check_address
 from ._stdin import source
 from ._text import text_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Unpack, overload
+    from typing import overload
 
-    from ._completed import Completed
+    from ._native import Connection
     from ._text import TextMode
-    from ._types import (
-        Address,
-        AnyOptions,
-        BytesOptions,
-        Command,
-        EncodingOptions,
-        Stdin,
-        TextOptions,
-    )
 else:
 
     def overload(function: object) -> object:
@@ -37,48 +33,49 @@ else:
 
 @overload
 def run(
-    cmd: Command,
-    stdin: Stdin = None,
+    cmd: _types.Command,
+    stdin: _types.Stdin = None,
     *,
-    server: Address | None = None,
-    **options: Unpack[BytesOptions],
+    server: _types.Address | None = None,
+    **options: _types.Unpack[_types.BytesOptions],
 ) -> Completed[bytes]: ...
 @overload
 def run(
-    cmd: Command,
-    stdin: Stdin = None,
+    cmd: _types.Command,
+    stdin: _types.Stdin = None,
     *,
-    server: Address | None = None,
-    **options: Unpack[TextOptions],
+    server: _types.Address | None = None,
+    **options: _types.Unpack[_types.TextOptions],
 ) -> Completed[str]: ...
 @overload
 def run(
-    cmd: Command,
-    stdin: Stdin = None,
+    cmd: _types.Command,
+    stdin: _types.Stdin = None,
     *,
-    server: Address | None = None,
-    **options: Unpack[EncodingOptions],
+    server: _types.Address | None = None,
+    **options: _types.Unpack[_types.EncodingOptions],
 ) -> Completed[str]: ...
 @overload
 def run(
-    cmd: Command,
-    stdin: Stdin = None,
+    cmd: _types.Command,
+    stdin: _types.Stdin = None,
     *,
-    server: Address | None = None,
-    **options: Unpack[AnyOptions],
-) -> Completed[Any]: ...
+    server: _types.Address | None = None,
+    **options: _types.Unpack[_types.AnyOptions],
+) -> Completed[_types.Any]: ...
 def run(
-    cmd: Command,
-    stdin: Stdin = None,
+    cmd: _types.Command,
+    stdin: _types.Stdin = None,
     *,
-    server: Address | None = None,
+    server: _types.Address | None = None,
     timeout: float | None = None,
     check: bool = False,
     text: bool | None = None,
     encoding: str | None = None,
     errors: str | None = None,
     max_output: int | None = None,
-) -> Completed[Any]:
+    **others: object,
+) -> Completed[_types.Any]:
     """Runs a command on a server and waits until it has ended.
 
     Args:
@@ -118,6 +115,7 @@ def run(
     >>> run("exit 3").returncode
     3
     """
+    refuse_others(others)
     mode = text_mode(text, encoding, errors)
     address = address_text(server)
     return _run(address, cmd, stdin, timeout, check, mode, max_output)
@@ -139,7 +137,7 @@ class Client:
 
     __slots__ = ("address",)
 
-    def __init__(self, server: Address | None = None) -> None:
+    def __init__(self, server: _types.Address | None = None) -> None:
         self.address = address_text(server)
         check_address(self.address)
 
@@ -148,24 +146,36 @@ class Client:
 
     @overload
     def run(
-        self, cmd: Command, stdin: Stdin = None, **options: Unpack[BytesOptions]
+        self,
+        cmd: _types.Command,
+        stdin: _types.Stdin = None,
+        **options: _types.Unpack[_types.BytesOptions],
     ) -> Completed[bytes]: ...
     @overload
     def run(
-        self, cmd: Command, stdin: Stdin = None, **options: Unpack[TextOptions]
+        self,
+        cmd: _types.Command,
+        stdin: _types.Stdin = None,
+        **options: _types.Unpack[_types.TextOptions],
     ) -> Completed[str]: ...
     @overload
-    def run(
-        self, cmd: Command, stdin: Stdin = None, **options: Unpack[EncodingOptions]
-    ) -> Completed[str]: ...
-    @overload
-    def run(
-        self, cmd: Command, stdin: Stdin = None, **options: Unpack[AnyOptions]
-    ) -> Completed[Any]: ...
     def run(
         self,
-        cmd: Command,
-        stdin: Stdin = None,
+        cmd: _types.Command,
+        stdin: _types.Stdin = None,
+        **options: _types.Unpack[_types.EncodingOptions],
+    ) -> Completed[str]: ...
+    @overload
+    def run(
+        self,
+        cmd: _types.Command,
+        stdin: _types.Stdin = None,
+        **options: _types.Unpack[_types.AnyOptions],
+    ) -> Completed[_types.Any]: ...
+    def run(
+        self,
+        cmd: _types.Command,
+        stdin: _types.Stdin = None,
         *,
         timeout: float | None = None,
         check: bool = False,
@@ -173,28 +183,41 @@ class Client:
         encoding: str | None = None,
         errors: str | None = None,
         max_output: int | None = None,
-    ) -> Completed[Any]:
+        **others: object,
+    ) -> Completed[_types.Any]:
         """Runs a command as :func:`run` does, on this client's server."""
+        refuse_others(others)
         mode = text_mode(text, encoding, errors)
         return _run(self.address, cmd, stdin, timeout, check, mode, max_output)
 
 
 def _run(
     server: str,
-    cmd: Command,
-    stdin: Stdin,
+    cmd: _types.Command,
+    stdin: _types.Stdin,
     timeout: float | None,
     check: bool,
     text: TextMode | None,
     max_output: int | None,
-) -> Completed[Any]:
+) -> Completed[_types.Any]:
     check_timeout(timeout)
     limit = output_limit(max_output)
     connection = connect(server, cmd, source(stdin, text), limit)
     try:
-        if not connection.wait(timeout):
+        if not _wait(connection, timeout):
             raise expired(connection, cmd, timeout)
     finally:
         # A traceback would keep the connection, and so the command, alive.
         connection.abort()
     return finish(connection, cmd, check, text)
+
+
+def _wait(connection: Connection, timeout: float | None) -> bool:
+    # One look: nearly all programs have neither.
+    if "gevent" in sys.modules or "eventlet" in sys.modules:
+        from ._on_hub import drive, hub_wait
+
+        wait = hub_wait()
+        if wait is not None:
+            return drive(connection, timeout, wait)
+    return connection.wait(timeout)

@@ -27,7 +27,19 @@ def test_bytes_are_a_line_that_need_not_be_text(any_run: Any) -> None:
 
 
 def test_a_sequence_is_a_program_with_exactly_these_arguments(any_run: Any) -> None:
-    words = ["printf", "%s|", "", " a  b ", "$HOME", "it's", '"', "\\", "*", "ä\n\r", "a\r\nb"]
+    words = [
+        "printf",
+        "%s|",
+        "",
+        " a  b ",
+        "$HOME",
+        "it's",
+        '"',
+        "\\",
+        "*",
+        "ä\n\r",
+        "a\r\nb",
+    ]
     expected = "".join(word + "|" for word in words[2:]).encode()
     assert any_run(words).stdout == expected
     assert any_run(tuple(words)).stdout == expected

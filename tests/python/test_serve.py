@@ -130,34 +130,46 @@ def test_a_process_is_a_server_only_once(code: str, tmp_path: Path) -> None:
 
 def test_serve_where_another_listens_fails(server: str) -> None:
     code = """
-import signal, sockproc, sys
+import os, signal, sockproc, sys, threading, time
 try:
     sockproc.serve(sys.argv[1])
 except sockproc.ServerFailed as error:
     print(error.exit_code, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
-try:
-    sockproc.serve(sys.argv[1] + "2")
-except RuntimeError as error:
-    print(error)
+    print(error.reason)
+address = sys.argv[1] + "2"
+
+def end():
+    while not os.path.exists(address.removeprefix("unix:")):
+        time.sleep(0.01)
+    print(sockproc.run("echo served", server=address, text=True).stdout, end="", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end).start()
+sockproc.serve(address)
+print("ended")
 """
-    failure, again = python(code, server).splitlines()
+    failure, reason, *again = python(code, server).splitlines()
     assert failure == "17 True"
-    assert again.startswith("this process has called serve before")
+    assert "a server listens there already" in reason
+    assert again == ["served", "ended"]
     with pytest.raises(ServerFailed) as failed, Server(server):
         pytest.fail("two servers at one address")
     assert (failed.value.exit_code, failed.value.may_have_run) == (17, False)
+    assert failed.value.reason == reason and reason in str(failed.value)
     assert run("true").ok
 
 
 def test_every_option_of_the_command_line_is_typed() -> None:
-    from sockproc import _types
+    from sockproc._types import ServeOptions
 
-    hints = set(get_type_hints(_types.ServeOptions))
+    hints = set(get_type_hints(ServeOptions))
     helped = subprocess.run(
         [sys.executable, "-m", "sockproc", "serve", "--help"], capture_output=True
     )
     options = set(re.findall(r"--([a-z-]+)", helped.stdout.decode()))
-    assert {name.replace("-", "_") for name in options} - {"listen", "help"} == hints
+    # A process of Python's own is in the foreground.
+    ours = {name.replace("-", "_") for name in options} - {"listen", "help", "daemon"}
+    assert ours == hints
 
 
 def test_a_server_has_the_options_that_it_is_given(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ mod _native {
     #[pymodule_export]
     const RETRY: u8 = crate::connection::RETRY;
 
-    /// Runs the `sockproc` command line `args` and returns its exit code; other Python threads run
-    /// meanwhile.
+    /// Runs the `sockproc` command line `args` and returns its exit code, and what is to be told on
+    /// stderr; other Python threads run meanwhile.
     ///
     /// `program` starts this command line anew, for a daemon. With `owner`, the number of the parent
     /// process, this process ends when that one has died.
@@ -47,10 +47,14 @@ mod _native {
         program: Vec<OsString>,
         args: Vec<OsString>,
         owner: Option<i32>,
-    ) -> PyResult<i32> {
+    ) -> PyResult<(i32, String)> {
         if let Some(owner) = owner {
             crate::owner::end_with(owner)?;
         }
-        Ok(py.detach(|| sockproc_core::cli::main(&program, args)))
+        let ended = py.detach(|| sockproc_core::cli::try_main(&program, args));
+        Ok(ended.map_or_else(
+            |failed| (failed.code, failed.told),
+            |code| (code, String::new()),
+        ))
     }
 }

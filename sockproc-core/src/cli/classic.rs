@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::log::{self, Log};
 use super::pidfile::Pidfile;
-use super::{daemon, fail, serving};
+use super::{Failed, daemon, serving};
 use crate::server::{Config, Listener, SocketOptions};
 use crate::{Address, AddressError};
 
@@ -27,10 +27,10 @@ enum Start {
     Daemonized,
 }
 
-pub(super) fn main(program: &[OsString], args: &[OsString]) -> i32 {
+pub(super) fn main(program: &[OsString], args: &[OsString]) -> Result<i32, Failed> {
     let arguments = match parse(args) {
         Ok(arguments) => arguments,
-        Err(error) => return fail(&error, error.errno()),
+        Err(error) => return Err(Failed::new(&error, error.errno())),
     };
     match arguments.start {
         Start::Daemon => launch(program, &arguments),
@@ -60,10 +60,10 @@ fn parse(args: &[OsString]) -> Result<Arguments, AddressError> {
 }
 
 /// Starts the daemon and reports how that went; paths mean what they mean here.
-fn launch(program: &[OsString], arguments: &Arguments) -> i32 {
+fn launch(program: &[OsString], arguments: &Arguments) -> Result<i32, Failed> {
     let address = match arguments.address.clone().absolute() {
         Ok(address) => address,
-        Err(error) => return fail(&error, error.errno()),
+        Err(error) => return Err(Failed::new(&error, error.errno())),
     };
     let mut args = vec![match &address {
         Address::Unix(path) => path.clone().into_os_string(),
@@ -76,10 +76,10 @@ fn launch(program: &[OsString], arguments: &Arguments) -> i32 {
                 .into(),
         );
     }
-    daemon::launch(program, &args).err().unwrap_or(0)
+    daemon::launch(program, &args).map(|_| 0)
 }
 
-fn serve(arguments: &Arguments, start: Start) -> i32 {
+fn serve(arguments: &Arguments, start: Start) -> Result<i32, Failed> {
     if start == Start::Daemonized {
         daemon::detach();
     }
@@ -98,7 +98,7 @@ fn serve(arguments: &Arguments, start: Start) -> i32 {
     let served = serving::serve(bind, Config::default(), ready);
     log.flush();
     match served {
-        Ok(signal) => serving::die_by(signal),
-        Err(error) => fail(&error, error.exit_code()),
+        Ok(signal) => Ok(serving::die_by(signal)),
+        Err(error) => Err(Failed::new(&error, error.exit_code())),
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::setsid;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::fail;
+use super::Failed;
 
 /// The last argument of a daemon that was started by [`launch`].
 pub(super) const FLAG: &str = "--daemonized";
@@ -21,12 +21,12 @@ pub(super) const FLAG: &str = "--daemonized";
 /// No message of ours ends like this.
 const READY: &[u8] = b"\0ready\n";
 
-/// Starts `program` with `args` in the background; returns its process id when it serves, or what to
-/// exit with when it has failed.
-pub(super) fn launch(program: &[OsString], args: &[OsString]) -> Result<u32, i32> {
+/// Starts `program` with `args` in the background; returns its process id when it serves, or what it
+/// told when it has failed.
+pub(super) fn launch(program: &[OsString], args: &[OsString]) -> Result<u32, Failed> {
     crate::process::close_inherited_fds();
     let [program, first_args @ ..] = program else {
-        return Err(fail("no program to start", 1));
+        return Err(Failed::new("no program to start", 1));
     };
     let child = Command::new(program)
         .args(first_args)
@@ -39,7 +39,8 @@ pub(super) fn launch(program: &[OsString], args: &[OsString]) -> Result<u32, i32
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {
-            return Err(fail(format_args!("cannot start {program:?}: {error}"), 1));
+            let error = format_args!("cannot start {program:?}: {error}");
+            return Err(Failed::new(error, 1));
         }
     };
     let mut told = Vec::new();
@@ -47,15 +48,17 @@ pub(super) fn launch(program: &[OsString], args: &[OsString]) -> Result<u32, i32
         .stdout
         .take()
         .map(|mut stdout| stdout.read_to_end(&mut told));
-    let is_ready = told.ends_with(READY);
-    let warnings = told.strip_suffix(READY).unwrap_or(&told);
-    let _ = io::stderr().write_all(warnings);
-    if is_ready {
+    let warnings = told.strip_suffix(READY);
+    if let Some(warnings) = warnings {
+        let _ = io::stderr().write_all(warnings);
         return Ok(child.id());
     }
     Err(match (read, child.wait().map(|status| status.code())) {
-        (Some(Ok(_)), Ok(Some(code))) => code,
-        (read, status) => fail(
+        (Some(Ok(_)), Ok(Some(code))) => {
+            let told = String::from_utf8_lossy(&told).into_owned();
+            Failed { told, code }
+        }
+        (read, status) => Failed::new(
             format_args!("the daemon did not start: {read:?}, {status:?}"),
             1,
         ),

@@ -47,20 +47,50 @@ enum Cli {
     Ping(ping::Arguments),
 }
 
+/// Why a command line came to nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// Whole lines for stderr.
+    pub told: String,
+    /// What to exit with.
+    pub code: i32,
+}
+
+impl Failed {
+    fn new(error: impl fmt::Display, code: i32) -> Self {
+        let told = format!("sockproc: {error}\n");
+        Self { told, code }
+    }
+}
+
+/// Runs the command line `args`, without the program's own name, and gives its exit code.
+///
+/// As [`try_main`]; what went wrong is told on stderr.
+#[must_use]
+pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
+    try_main(program, args).unwrap_or_else(|failed| {
+        // A reader that has gone changes nothing.
+        let _ = io::stderr().write_all(failed.told.as_bytes());
+        failed.code
+    })
+}
+
 /// Runs the command line `args`, without the program's own name, and gives its exit code.
 ///
 /// `program` starts this program again: the path of the binary, or an interpreter and what it needs.
 /// Blocks for as long as the server runs; the classic command line ends by the signal that stopped it
 /// and does not return then.
-#[must_use]
-pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
+///
+/// # Errors
+/// What there is to tell of a command line that means nothing, or could not be followed.
+pub fn try_main(program: &[OsString], args: Vec<OsString>) -> Result<i32, Failed> {
     let Some(first) = args.first() else {
-        return usage();
+        return Ok(usage());
     };
     let is_ours = match first.to_str() {
         Some("-h" | "--help" | "-V" | "--version") => true,
-        Some("help") => return main(program, vec!["--help".into()]),
-        Some(text) if text.starts_with('-') => return usage(),
+        Some("help") => return try_main(program, vec!["--help".into()]),
+        Some(text) if text.starts_with('-') => return Ok(usage()),
         Some(text) => SUBCOMMANDS.contains(&text),
         None => false,
     };
@@ -68,7 +98,7 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
         let error = format!(
             "no command {first:?}, but {meant:?}; for a socket of that name give a path: ./"
         );
-        return fail(error, USAGE_EXIT_CODE);
+        return Err(Failed::new(error, USAGE_EXIT_CODE));
     }
     if !is_ours {
         return classic::main(program, &args);
@@ -77,10 +107,13 @@ pub fn main(program: &[OsString], args: Vec<OsString>) -> i32 {
         Ok(Cli::Serve(arguments)) => serve::main(program, &args, *arguments),
         Ok(Cli::Run(arguments)) => run::main(arguments),
         Ok(Cli::Ping(arguments)) => ping::main(arguments),
-        Err(error) => {
-            // Help and version go to stdout, errors to stderr.
-            let _ = error.print();
-            error.exit_code()
+        Err(error) if error.use_stderr() => Err(Failed {
+            told: error.to_string(),
+            code: error.exit_code(),
+        }),
+        Err(help) => {
+            let _ = help.print();
+            Ok(help.exit_code())
         }
     }
 }
@@ -100,12 +133,6 @@ fn usage() -> i32 {
     // A reader that has gone changes nothing.
     let _ = io::stdout().write_all(USAGE.as_bytes());
     USAGE_EXIT_CODE
-}
-
-/// Tells an error on stderr, and returns `code` to exit with.
-fn fail(error: impl fmt::Display, code: i32) -> i32 {
-    let _ = writeln!(io::stderr(), "sockproc: {error}");
-    code
 }
 
 /// Prints an error with all that caused it.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Chain, fail};
+use super::{Chain, Failed};
 use crate::blocking::Client;
 use crate::{Address, Error};
 
@@ -20,14 +20,14 @@ pub(super) struct Arguments {
     timeout: u64,
 }
 
-pub(super) fn main(arguments: Arguments) -> i32 {
+pub(super) fn main(arguments: Arguments) -> Result<i32, Failed> {
     match ping(arguments) {
         Ok((address, elapsed)) => {
             let ms = elapsed.as_secs_f64() * 1e3;
             let _ = writeln!(io::stdout(), "{address} answered in {ms:.1} ms");
-            0
+            Ok(0)
         }
-        Err(error) => fail(Chain(&error), 1),
+        Err(error) => Err(Failed::new(Chain(&error), 1)),
     }
 }
 

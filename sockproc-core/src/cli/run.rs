@@ -14,7 +14,7 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::log::{self, Log};
-use super::{Chain, fail, serving};
+use super::{Chain, Failed, serving};
 use crate::proto::classic::{ClientSession, exec_line};
 use crate::proto::{ClientEvent, ExitStatus, ProtocolError, Request, Stream, WaitStatus};
 use crate::server::{Config, OnDisconnect};
@@ -47,14 +47,14 @@ pub(super) struct Arguments {
     command: Vec<OsString>,
 }
 
-pub(super) fn main(arguments: Arguments) -> i32 {
+pub(super) fn main(arguments: Arguments) -> Result<i32, Failed> {
     match run(arguments) {
         Ok(status) => match status.decode() {
-            ExitStatus::Code(code) => code.into(),
-            ExitStatus::Signal { signal, .. } => 128 + i32::from(signal),
-            ExitStatus::Unknown => fail(status, OWN_FAILURE),
+            ExitStatus::Code(code) => Ok(code.into()),
+            ExitStatus::Signal { signal, .. } => Ok(128 + i32::from(signal)),
+            ExitStatus::Unknown => Err(Failed::new(status, OWN_FAILURE)),
         },
-        Err(error) => fail(Chain(&error), OWN_FAILURE),
+        Err(error) => Err(Failed::new(Chain(&error), OWN_FAILURE)),
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use super::log::{self, Log};
 use super::pidfile::Pidfile;
 use super::users::{Account, Owner};
-use super::{daemon, fail, serving};
+use super::{Failed, daemon, serving};
 use crate::server::{Cgroup, Config, Listener, OnDisconnect, SocketOptions};
 use crate::{Address, AddressError};
 
@@ -75,60 +75,34 @@ pub(super) struct Arguments {
 }
 
 /// `words` are what the arguments were read from.
-pub(super) fn main(program: &[OsString], words: &[OsString], arguments: Arguments) -> i32 {
-    match &arguments {
-        Arguments {
-            user: Some(user), ..
-        } => fail(user.start(program, words), 1),
-        Arguments {
-            daemon: true,
-            daemonized: false,
-            ..
-        } => launch(program, words),
-        _ => serve(arguments),
+pub(super) fn main(
+    program: &[OsString],
+    words: &[OsString],
+    arguments: Arguments,
+) -> Result<i32, Failed> {
+    if let Some(user) = &arguments.user {
+        return Err(Failed::new(user.start(program, words), 1));
     }
+    if arguments.daemon && !arguments.daemonized {
+        let pid = daemon::launch(program, words)?;
+        // A reader that has gone changes nothing.
+        let _ = writeln!(io::stdout(), "{pid}");
+        return Ok(0);
+    }
+    serve(arguments)
 }
 
-fn launch(program: &[OsString], words: &[OsString]) -> i32 {
-    match daemon::launch(program, words) {
-        Ok(pid) => {
-            // A reader that has gone changes nothing.
-            let _ = writeln!(io::stdout(), "{pid}");
-            0
-        }
-        Err(code) => code,
-    }
-}
-
-fn serve(arguments: Arguments) -> i32 {
-    let mut arguments = arguments;
+fn serve(mut arguments: Arguments) -> Result<i32, Failed> {
     if arguments.daemonized {
-        if let Err(error) = arguments.make_absolute() {
-            return fail(&error, error.errno());
-        }
+        arguments
+            .make_absolute()
+            .map_err(|error| Failed::new(&error, error.errno()))?;
         daemon::detach();
     }
     let log = Log::begin(arguments.log.unwrap_or_else(log::level_from_environment));
-    let options = SocketOptions {
-        mode: arguments.mode,
-        user: arguments.owner.and_then(|owner| owner.user),
-        group: arguments.owner.and_then(|owner| owner.group),
-    };
-    let config = Config {
-        classic_linger: arguments.classic_linger.map(Duration::from_millis),
-        classic_on_disconnect: arguments.classic_on_disconnect,
-        new_session: false,
-        cgroup: arguments.cgroup.map_or(Cgroup::IfDelegated, Cgroup::At),
-        kill_grace: Duration::from_millis(arguments.grace),
-        reply_memory: arguments.reply_memory,
-        max_spill: arguments.max_spill,
-        max_spill_total: arguments.max_spill_total,
-        drain_timeout: Some(Duration::from_secs(arguments.drain_timeout)),
-        spill_dir: arguments.spill_dir,
-    };
-    if let Err(error) = config.check() {
-        return fail(&error, 1);
-    }
+    let config = arguments.config();
+    config.check().map_err(|error| Failed::new(error, 1))?;
+    let options = arguments.socket_options();
     let listen = arguments.listen.iter();
     let bind = || {
         listen
@@ -146,9 +120,9 @@ fn serve(arguments: Arguments) -> i32 {
     let served = serving::serve(bind, config, ready);
     log.flush();
     match served {
-        Ok(signal) if getpid().is_init() => 128 + signal,
-        Ok(_) => 0,
-        Err(error) => fail(&error, error.exit_code()),
+        Ok(signal) if getpid().is_init() => Ok(128 + signal),
+        Ok(_) => Ok(0),
+        Err(error) => Err(Failed::new(&error, error.exit_code())),
     }
 }
 
@@ -163,6 +137,30 @@ impl Arguments {
             *path = std::path::absolute(&*path).map_err(|_| AddressError::Empty)?;
         }
         Ok(())
+    }
+
+    fn socket_options(&self) -> SocketOptions {
+        SocketOptions {
+            mode: self.mode,
+            user: self.owner.and_then(|owner| owner.user),
+            group: self.owner.and_then(|owner| owner.group),
+        }
+    }
+
+    fn config(&self) -> Config {
+        let cgroup = self.cgroup.clone();
+        Config {
+            classic_linger: self.classic_linger.map(Duration::from_millis),
+            classic_on_disconnect: self.classic_on_disconnect,
+            new_session: false,
+            cgroup: cgroup.map_or(Cgroup::IfDelegated, Cgroup::At),
+            kill_grace: Duration::from_millis(self.grace),
+            reply_memory: self.reply_memory,
+            max_spill: self.max_spill,
+            max_spill_total: self.max_spill_total,
+            drain_timeout: Some(Duration::from_secs(self.drain_timeout)),
+            spill_dir: self.spill_dir.clone(),
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{getpid, set_child_subreaper};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::pidfile::Pidfile;
 use crate::process::{is_default, limit_heaps};
@@ -52,12 +53,15 @@ pub(super) fn serve(
     check_open_files()?;
     limit_heaps(HEAPS.max(cores()));
     check_threads()?;
+    // A signal that comes when there is a socket must find somebody to remove it. But who fails to listen
+    // must not have changed what this process does at signals: a host goes on with its own handlers.
+    let held = HeldSignals::hold()?;
     let runtime = runtime(Builder::new_multi_thread())?;
     let ended = runtime.block_on(async {
-        // Before there is a socket: a signal that comes then must find somebody to remove it.
-        let mut signals = Signals::of_server()?;
         let listeners = bind()?;
         let server = Server::new(config)?;
+        let mut signals = Signals::of_server()?;
+        drop(held);
         let pidfile = ready();
         let (tell, told) = tokio::sync::oneshot::channel();
         let mut first = 0;
@@ -170,8 +174,27 @@ pub(super) fn die_by(signal: i32) -> i32 {
     128 + signal
 }
 
+/// While this lives, what ends a server waits; in the threads that start meanwhile it waits for ever.
+struct HeldSignals(SigSet);
+
+impl HeldSignals {
+    fn hold() -> io::Result<Self> {
+        let before = SigSet::thread_get_mask()?;
+        let ends = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+        ends.thread_block()?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        // Setting a mask that was read before cannot fail.
+        let _ = self.0.thread_set_mask();
+    }
+}
+
 /// Some of the signals that end a process.
-struct Signals(Vec<Signal>, Vec<SignalKind>);
+struct Signals(Vec<unix::Signal>, Vec<SignalKind>);
 
 impl Signals {
     /// What ends a server: SIGTERM and SIGINT, as with the C daemon.

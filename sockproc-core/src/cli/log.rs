@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::signals::HeldSignals;
+
 /// The log level where no option tells it.
 const VARIABLE: &str = "SOCKPROC_LOG";
 
@@ -42,7 +44,8 @@ impl Log {
             dropped: Arc::default(),
         };
         let dropped = log.dropped.clone();
-        // Without a thread there is no log.
+        // Its thread hears no signal that somebody else waits for. Without a thread there is no log.
+        let _held = HeldSignals::hold();
         let _ = thread::Builder::new().spawn(move || write_lines(&waiting, &dropped));
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()

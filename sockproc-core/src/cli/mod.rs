@@ -10,6 +10,7 @@ mod ping;
 mod run;
 mod serve;
 mod serving;
+mod signals;
 mod users;
 
 use std::ffi::{OsStr, OsString};

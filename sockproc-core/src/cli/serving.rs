@@ -4,17 +4,15 @@ use std::io;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal};
 use rustix::process::{getpid, set_child_subreaper};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::pidfile::Pidfile;
-use crate::process::{is_default, limit_heaps};
+use super::signals::{HeldSignals, Signals, unblock_all};
+use crate::process::limit_heaps;
 use crate::server::budget::check_open_files;
 use crate::server::{BindError, Config, Listener, Server};
 
@@ -62,6 +60,7 @@ pub(super) fn serve(
         let server = Server::new(config)?;
         let mut signals = Signals::of_server()?;
         drop(held);
+        unblock_all();
         let pidfile = ready();
         let (tell, told) = tokio::sync::oneshot::channel();
         let mut first = 0;
@@ -94,6 +93,7 @@ pub(super) fn serve_one(
     adopt_orphans();
     check_open_files()?;
     check_threads()?;
+    unblock_all();
     let runtime = runtime(Builder::new_current_thread())?;
     let (mut signals, server) = runtime
         .block_on(async { Ok::<_, io::Error>((Signals::of_command()?, Server::new(config)?)) })?;
@@ -172,70 +172,4 @@ pub(super) fn die_by(signal: i32) -> i32 {
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
     128 + signal
-}
-
-/// While this lives, what ends a server waits; in the threads that start meanwhile it waits for ever.
-struct HeldSignals(SigSet);
-
-impl HeldSignals {
-    fn hold() -> io::Result<Self> {
-        let before = SigSet::thread_get_mask()?;
-        let ends = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
-        ends.thread_block()?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for HeldSignals {
-    fn drop(&mut self) {
-        // Setting a mask that was read before cannot fail.
-        let _ = self.0.thread_set_mask();
-    }
-}
-
-/// Some of the signals that end a process.
-struct Signals(Vec<unix::Signal>, Vec<SignalKind>);
-
-impl Signals {
-    /// What ends a server: SIGTERM and SIGINT, as with the C daemon.
-    fn of_server() -> io::Result<Self> {
-        Self::new(vec![SignalKind::terminate(), SignalKind::interrupt()])
-    }
-
-    /// What would end a command in our place: what this process does not ignore, as under nohup(1).
-    fn of_command() -> io::Result<Self> {
-        let all = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::hangup(),
-            SignalKind::quit(),
-        ];
-        Self::new(
-            all.into_iter()
-                .filter(|kind| is_default(kind.as_raw_value()))
-                .collect(),
-        )
-    }
-
-    fn new(kinds: Vec<SignalKind>) -> io::Result<Self> {
-        let signals = kinds
-            .iter()
-            .map(|&kind| signal(kind))
-            .collect::<io::Result<_>>()?;
-        Ok(Self(signals, kinds))
-    }
-
-    /// The number of the next of them.
-    async fn next(&mut self) -> i32 {
-        let Self(signals, kinds) = self;
-        std::future::poll_fn(|context| {
-            let arrived = signals
-                .iter_mut()
-                .position(|signal| signal.poll_recv(context).is_ready());
-            arrived.map_or(Poll::Pending, |which| {
-                Poll::Ready(kinds[which].as_raw_value())
-            })
-        })
-        .await
-    }
 }

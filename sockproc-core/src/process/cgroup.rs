@@ -129,8 +129,10 @@ impl RunCgroup {
 
 impl Drop for RunCgroup {
     fn drop(&mut self) {
+        // Locked before the look: what is in it may end meanwhile, and that sweep must find it.
+        let mut leftovers = self.delegation.leftovers();
         if remove_tree(&self.dir).is_err() {
-            self.delegation.leftovers().push(self.dir.clone());
+            leftovers.push(self.dir.clone());
         }
     }
 }

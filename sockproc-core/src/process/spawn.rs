@@ -41,17 +41,10 @@ pub(crate) fn close_inherited_fds() {
 
 /// Makes this process fit to own commands. SIGCHLD gets its default: where it is ignored, the kernel
 /// forgets every wait status. SIGXFSZ is ignored: a spill file at the size limit is an error of one
-/// write (setrlimit(2)), not the server's end. Nothing is blocked: an nginx master that reloads its
-/// configuration blocks SIGTERM meanwhile, and what it starts then would never end.
+/// write (setrlimit(2)), not the server's end.
 pub(crate) fn prepare_signals() {
     set_action(libc::SIGCHLD, libc::SIG_DFL);
     set_action(libc::SIGXFSZ, libc::SIG_IGN);
-    // SAFETY: an all-zero sigset_t is a value of it; the set is valid for writing, then for reading.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-    }
 }
 
 /// Everything that a child needs, prepared so that it need not allocate.

@@ -1,0 +1,82 @@
+//! The signals that end a server, or what it runs in our place.
+
+use std::io;
+use std::task::Poll;
+
+use nix::sys::signal::{SigSet, Signal};
+use tokio::signal::unix::{self, SignalKind, signal};
+
+use crate::process::is_default;
+
+/// Lets every signal come. An nginx master that reloads its configuration blocks SIGTERM meanwhile, and
+/// what it starts then would never end.
+pub(super) fn unblock_all() {
+    // An empty mask is a valid one.
+    let _ = SigSet::empty().thread_set_mask();
+}
+
+/// While this lives, what ends a server waits; in the threads that start meanwhile it waits for ever.
+pub(super) struct HeldSignals(SigSet);
+
+impl HeldSignals {
+    pub(super) fn hold() -> io::Result<Self> {
+        let before = SigSet::thread_get_mask()?;
+        let ends = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+        ends.thread_block()?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        // Setting a mask that was read before cannot fail.
+        let _ = self.0.thread_set_mask();
+    }
+}
+
+/// Some of the signals that end a process.
+pub(super) struct Signals(Vec<unix::Signal>, Vec<SignalKind>);
+
+impl Signals {
+    /// What ends a server: SIGTERM and SIGINT, as with the C daemon.
+    pub(super) fn of_server() -> io::Result<Self> {
+        Self::new(vec![SignalKind::terminate(), SignalKind::interrupt()])
+    }
+
+    /// What would end a command in our place: what this process does not ignore, as under nohup(1).
+    pub(super) fn of_command() -> io::Result<Self> {
+        let all = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+            SignalKind::quit(),
+        ];
+        Self::new(
+            all.into_iter()
+                .filter(|kind| is_default(kind.as_raw_value()))
+                .collect(),
+        )
+    }
+
+    fn new(kinds: Vec<SignalKind>) -> io::Result<Self> {
+        let signals = kinds
+            .iter()
+            .map(|&kind| signal(kind))
+            .collect::<io::Result<_>>()?;
+        Ok(Self(signals, kinds))
+    }
+
+    /// The number of the next of them.
+    pub(super) async fn next(&mut self) -> i32 {
+        let Self(signals, kinds) = self;
+        std::future::poll_fn(|context| {
+            let arrived = signals
+                .iter_mut()
+                .position(|signal| signal.poll_recv(context).is_ready());
+            arrived.map_or(Poll::Pending, |which| {
+                Poll::Ready(kinds[which].as_raw_value())
+            })
+        })
+        .await
+    }
+}

@@ -2,7 +2,7 @@ rockspec_format = "3.0"
 package = "sockproc"
 version = "dev-1"
 
--- `cd lua && luarocks make` builds this tree; the URL is there because LuaRocks wants one.
+-- `cd lua && luarocks make` builds this tree; `make rock` makes the rockspec of a release of this one.
 source = {
    url = "git+file://..",
    dir = "sockproc/lua",

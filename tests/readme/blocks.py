@@ -1,7 +1,7 @@
-"""Runs the fenced blocks of a Markdown file, each in the way of its language, from top to bottom.
+"""Runs the fenced blocks of Markdown files, each in the way of its language, from top to bottom.
 
-The blocks share one environment, as a reader's terminal would: a virtual environment for pip, a
-directory that stands for /tmp, and the built `sockproc` on the PATH. Blocks that are not shell
+The blocks share one environment, as a reader's terminal would, with what they export: a virtual
+environment for pip, a directory that stands for /tmp, and the built `sockproc` on the PATH. Blocks that are not shell
 find a running server in $SOCKPROC_SOCKET. A block without a language, or with one that nothing
 here can run, fails.
 """
@@ -84,7 +84,10 @@ class Reader:
 
 
 def sh(reader: Reader, text: str) -> None:
-    reader.run(["bash", "-euo", "pipefail", "-c", reader.here(text)])
+    exported = reader.directory / "exported"
+    reader.run(["bash", "-euo", "pipefail", "-c", f"{reader.here(text)}\nenv -0 >'{exported}'"])
+    variables = [line.split("=", 1) for line in exported.read_text().split("\0") if line]
+    reader.env |= dict(variables)
 
 
 def rust(reader: Reader, text: str) -> None:
@@ -100,10 +103,6 @@ def python(reader: Reader, text: str) -> None:
 
 
 def lua(reader: Reader, text: str) -> None:
-    """Where the block before has installed it."""
-    tree = reader.directory / "sockproc"
-    reader.env["LUA_PATH"] = f"{tree}/share/lua/5.4/?.lua;{tree}/share/lua/5.4/?/init.lua"
-    reader.env["LUA_CPATH"] = f"{tree}/lib/lua/5.4/?.so"
     reader.served(["lua5.4", reader.file("block.lua", text)])
 
 
@@ -124,11 +123,11 @@ RUNNERS: dict[str, Callable[[Reader, str], None]] = {
 }
 
 
-def main(document: str) -> int:
+def main(documents: list[str]) -> int:
     passed = failed = 0
     with tempfile.TemporaryDirectory(prefix="sockproc-readme-") as directory:
         reader = Reader(Path(directory))
-        for block in blocks(ROOT / document):
+        for document, block in [(name, block) for name in documents for block in blocks(ROOT / name)]:
             print(f"-- {document}:{block.line} ({block.language or 'no language'})", flush=True)
             try:
                 RUNNERS[block.language](reader, block.text)
@@ -141,4 +140,4 @@ def main(document: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

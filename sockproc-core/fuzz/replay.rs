@@ -1,7 +1,6 @@
 //! Feeds both sides of the classic protocol: for the fuzz targets, and for the tests that replay their
 //! corpora.
 
-use bytes::Bytes;
 use sockproc_core::proto::classic::{ClientSession, ServerSession};
 use sockproc_core::proto::{ClientEvent, ProtocolError, Request, ServerEvent, Stream, WaitStatus};
 
@@ -46,7 +45,7 @@ pub(crate) struct Answer {
 /// What a server understands of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
-    pub(crate) request: Option<Request>,
+    pub(crate) request: Option<Box<Request>>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) whole: bool,
 }
@@ -56,11 +55,7 @@ pub(crate) fn hear_answer<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Answer, ProtocolError> {
     let mut session = ClientSession::new();
-    let request = Request {
-        command: Bytes::from_static(b"true"),
-        stdin_len: 0,
-    };
-    session.send_run(&request)?;
+    session.send_run(&Request::line("true").with_stdin(0))?;
     let mut answer = Answer::default();
     for piece in pieces {
         receive(&mut session, &mut answer, piece)?;
@@ -104,7 +99,7 @@ fn take_events(session: &mut ClientSession, answer: &mut Answer) -> Result<(), P
         match event {
             ClientEvent::Announced { .. } => {}
             ClientEvent::Data { stream, data } => answer.stream(stream).extend(data),
-            ClientEvent::Exited(status) => answer.status = Some(status),
+            ClientEvent::Exited(exit) => answer.status = exit.status.wait_status(),
             other => panic!("{other:?}"),
         }
     }

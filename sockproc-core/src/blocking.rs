@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::connection::{Body, Connection, Interest, Output, Stdin, Step};
-use crate::proto::classic::exec_line;
+use crate::proto::{Argv, Request};
 use crate::{Address, Error};
 
 /// Runs commands on one server; it may be shared between threads, and each run is independent.
@@ -72,7 +72,11 @@ impl Client {
     ///
     /// # Errors
     /// There is no result; [`Error::may_have_run`] says whether the command may have run.
-    pub fn run(&self, command: impl Into<Bytes>, stdin: impl Into<Stdin>) -> Result<Output, Error> {
+    pub fn run(
+        &self,
+        command: impl Into<Request>,
+        stdin: impl Into<Stdin>,
+    ) -> Result<Output, Error> {
         let run = Connection::new(self.address.clone(), command, stdin)?;
         drive(run.max_output(self.max_output), self.timeout)
     }
@@ -80,13 +84,13 @@ impl Client {
     /// Runs the program `argv[0]` with exactly these words, and returns when it has ended.
     ///
     /// # Errors
-    /// As [`run`](Self::run), and [`Error::Argv`] for words that the protocol cannot carry.
-    pub fn run_argv<W: AsRef<[u8]>>(
+    /// As [`run`](Self::run), and [`Error::Argv`] for words that no program can be given.
+    pub fn run_argv<W: Into<Bytes>>(
         &self,
         argv: impl IntoIterator<Item = W>,
         stdin: impl Into<Stdin>,
     ) -> Result<Output, Error> {
-        self.run(exec_line(argv)?, stdin)
+        self.run(Request::argv(Argv::new(argv)?), stdin)
     }
 }
 

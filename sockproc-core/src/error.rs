@@ -3,8 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::proto::classic::QuoteError;
-use crate::proto::{ProtocolError, Stream};
+use crate::proto::{ArgvError, ProtocolError, Stream};
 use crate::{Address, AddressError};
 
 /// Why there is no result of a run.
@@ -28,9 +27,9 @@ pub enum Error {
         /// The kernel's reason.
         source: io::Error,
     },
-    /// The protocol cannot carry these words; nothing was sent.
+    /// These words are no argument vector; nothing was sent.
     #[error(transparent)]
-    Argv(#[from] QuoteError),
+    Argv(#[from] ArgvError),
     /// The protocol cannot carry this command; nothing was sent.
     #[error(transparent)]
     Request(ProtocolError),

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue};
 use sockproc_core::Address;
-use sockproc_core::proto::classic::{QuoteError, exec_line};
+use sockproc_core::proto::classic::exec_line;
+use sockproc_core::proto::{Argv, ArgvError};
 
 use crate::args::Args;
 use crate::error::Failure;
@@ -29,9 +30,10 @@ pub(crate) fn parse(lua: &Lua, args: &mut Args) -> Result<MultiValue, Failure> {
 /// `quote(words)`: a sequence of words as a command line for the shell.
 pub(crate) fn quote(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
     // A word may come from anywhere, so what it holds is the world's failure; an empty argv is not.
-    let line = exec_line(args.words()?).map_err(|error| match error {
-        QuoteError::Empty => Failure::misuse(error.to_string()),
+    let argv = Argv::new(args.words()?).map_err(|error| match error {
+        ArgvError::Empty => Failure::misuse(error.to_string()),
         _ => Failure::new("protocol", error.to_string()),
     })?;
+    let line = exec_line(&argv)?;
     Ok(lua.create_string(line)?)
 }

@@ -5,7 +5,7 @@ use mlua::{
     AnyUserData, IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, UserData, UserDataMethods,
 };
 use sockproc_core::proto::classic::ClientSession;
-use sockproc_core::proto::{ClientEvent, Request, Stream};
+use sockproc_core::proto::{ClientEvent, Request, Stream, WaitStatus};
 
 use crate::args::Args;
 use crate::error::{Failure, guard};
@@ -28,10 +28,8 @@ impl UserData for Session {
 
 fn send_run(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
     let session = args.object::<Session>()?;
-    let request = Request {
-        command: Bytes::copy_from_slice(&args.string()?.as_bytes()),
-        stdin_len: args.integer()?,
-    };
+    let line = Bytes::copy_from_slice(&args.string()?.as_bytes());
+    let request = Request::line(line).with_stdin(args.integer()?);
     let head = session.borrow()?.0.send_run(&request)?;
     Ok(lua.create_string(head)?)
 }
@@ -69,8 +67,9 @@ fn next_event(lua: &Lua, args: &mut Args) -> Result<MultiValue, Failure> {
         Some(ClientEvent::Data { stream, data }) => {
             ("data", name(stream), lua.create_string(data)?).into_lua_multi(lua)
         }
-        Some(ClientEvent::Exited(status)) => {
-            ("exited", status.raw(), status.code(), status.signal()).into_lua_multi(lua)
+        Some(ClientEvent::Exited(exit)) => {
+            let (status, raw) = (exit.status, exit.status.wait_status().map(WaitStatus::raw));
+            ("exited", raw, status.code(), status.signal()).into_lua_multi(lua)
         }
         Some(other) => return Err(Failure::new("protocol", format!("unknown event {other:?}"))),
     };

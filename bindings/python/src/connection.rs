@@ -10,9 +10,9 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
-use sockproc_core::Address;
 use sockproc_core::connection::{Connection as CoreConnection, Interest, Output, Step};
-use sockproc_core::proto::{ExitStatus, Stream, WaitStatus, classic};
+use sockproc_core::proto::{Argv, ExitStatus, Stream, WaitStatus, classic};
+use sockproc_core::{Address, Error as CoreError};
 
 use crate::body::Body;
 use crate::error::PyError;
@@ -106,7 +106,8 @@ impl Connection {
         };
         let stdout = output.stdout.into_bytes(py)?;
         let stderr = output.stderr.into_bytes(py)?;
-        Ok((output.status.raw(), stdout, stderr))
+        let status = output.status.wait_status().map_or(-1, WaitStatus::raw);
+        Ok((status, stdout, stderr))
     }
 
     /// What has come of stdout and stderr so far.
@@ -194,7 +195,10 @@ pub(crate) fn exec_line<'py>(
     py: Python<'py>,
     argv: Vec<PyBackedBytes>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let line = classic::exec_line(argv).map_err(PyError::from)?;
+    let argv = Argv::new(argv.into_iter().map(Bytes::from_owner));
+    let argv = argv.map_err(PyError::from)?;
+    let line =
+        classic::exec_line(&argv).map_err(|error| PyError::from(CoreError::Request(error)))?;
     Ok(PyBytes::new(py, &line))
 }
 

@@ -10,22 +10,18 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use bytes::Bytes;
 use clap::Args;
 
 use super::log::{self, Log};
 use super::{Chain, Failed, serving};
-use crate::proto::classic::{ClientSession, exec_line};
-use crate::proto::{ClientEvent, ExitStatus, ProtocolError, Request, Stream, WaitStatus};
-use crate::server::{Config, OnDisconnect};
+use crate::proto::OnDisconnect;
+use crate::proto::classic::ClientSession;
+use crate::proto::{Argv, ClientEvent, ExitStatus, ProtocolError, Request, Stream, StreamMode};
+use crate::server::Config;
 use crate::{Address, Error};
 
 /// What env(1) and docker-run(1) exit with when they themselves, not the command, have failed.
 const OWN_FAILURE: i32 = 125;
-
-/// A stdin of unknown length is announced as endless and ended by a half-close, which every classic
-/// server takes for its end.
-const UNTIL_HALF_CLOSE: u64 = i64::MAX as u64;
 
 /// The name of our own stdin.
 const OURS: &str = "-";
@@ -49,23 +45,23 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: Arguments) -> Result<i32, Failed> {
     match run(arguments) {
-        Ok(status) => match status.decode() {
+        Ok(status) => match status {
             ExitStatus::Code(code) => Ok(code.into()),
             ExitStatus::Signal { signal, .. } => Ok(128 + i32::from(signal)),
-            ExitStatus::Unknown => Err(Failed::new(status, OWN_FAILURE)),
+            ExitStatus::Unknown(_) => Err(Failed::new(status, OWN_FAILURE)),
         },
         Err(error) => Err(Failed::new(Chain(&error), OWN_FAILURE)),
     }
 }
 
-fn run(arguments: Arguments) -> Result<WaitStatus, Failure> {
-    let command = command_line(arguments.command)?;
+fn run(arguments: Arguments) -> Result<ExitStatus, Failure> {
+    let mut request = request(arguments.command)?;
     let stdin = open_stdin(arguments.stdin.clone())?;
-    let stdin_len = if stdin.is_some() { UNTIL_HALF_CLOSE } else { 0 };
+    if stdin.is_some() {
+        request.stdin = StreamMode::Piped;
+    }
     let mut session = ClientSession::new();
-    let head = session
-        .send_run(&Request { command, stdin_len })
-        .map_err(Error::Request)?;
+    let head = session.send_run(&request).map_err(Error::Request)?;
     let address = match arguments.server {
         Some(address) => Some(address),
         None => Address::from_env().map_err(Error::from)?,
@@ -109,11 +105,12 @@ enum Failure {
     Serve(#[source] io::Error),
 }
 
-fn command_line(mut words: Vec<OsString>) -> Result<Bytes, Error> {
+fn request(mut words: Vec<OsString>) -> Result<Request, Error> {
     if words.len() == 1 {
-        return Ok(words.remove(0).into_vec().into());
+        return Ok(Request::line(words.remove(0).into_vec()));
     }
-    Ok(exec_line(words.into_iter().map(OsString::into_vec))?)
+    let argv = Argv::new(words.into_iter().map(OsString::into_vec))?;
+    Ok(Request::argv(argv))
 }
 
 /// `None` where the command gets no stdin.
@@ -220,7 +217,7 @@ fn serve_ourselves() -> Result<(Socket, OwnServer), Failure> {
 }
 
 /// Copies the command's output to ours as it comes.
-fn copy_reply(socket: &Socket, session: &mut ClientSession) -> Result<WaitStatus, Failure> {
+fn copy_reply(socket: &Socket, session: &mut ClientSession) -> Result<ExitStatus, Failure> {
     let mut reader = socket.reader();
     let mut chunk = vec![0; CHUNK_LEN];
     loop {
@@ -229,7 +226,7 @@ fn copy_reply(socket: &Socket, session: &mut ClientSession) -> Result<WaitStatus
                 ClientEvent::Data { stream, data } => {
                     write_out(stream, &data).map_err(|source| Failure::Write { stream, source })?;
                 }
-                ClientEvent::Exited(status) => return Ok(status),
+                ClientEvent::Exited(exit) => return Ok(exit.status),
                 ClientEvent::Announced { .. } => {}
             }
         }

@@ -13,7 +13,8 @@ use super::log::{self, Log};
 use super::pidfile::Pidfile;
 use super::users::{Account, Owner};
 use super::{Failed, daemon, serving};
-use crate::server::{Cgroup, Config, Listener, OnDisconnect, SocketOptions};
+use crate::proto::OnDisconnect;
+use crate::server::{Cgroup, Config, Listener, SocketOptions};
 use crate::{Address, AddressError};
 
 /// Serve until SIGTERM or SIGINT.

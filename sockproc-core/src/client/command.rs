@@ -8,8 +8,7 @@ use bytes::Bytes;
 
 use super::drive;
 use crate::connection::{Body, Connection, Discard, Output, Stdin};
-use crate::proto::WaitStatus;
-use crate::proto::classic::exec_line;
+use crate::proto::{Argv, ExitStatus, Request};
 use crate::{Address, Error};
 
 /// A builder of one run.
@@ -102,7 +101,7 @@ impl Command {
     ///
     /// # Cancel safety
     /// As [`output`](Self::output).
-    pub async fn status(self) -> Result<WaitStatus, Error> {
+    pub async fn status(self) -> Result<ExitStatus, Error> {
         Ok(self.run::<Discard>().await?.status)
     }
 
@@ -118,46 +117,53 @@ impl Command {
     }
 
     async fn run<B: Body>(self) -> Result<Output<B>, Error> {
-        let command = self.command()?;
+        let request = self.request()?;
         let server = match self.server {
             Some(server) => server,
             None => Address::from_env()?.ok_or(Error::NoServer)?,
         };
-        let run = Connection::new(server, command, self.stdin)?;
+        let run = Connection::new(server, request, self.stdin)?;
         drive(run.max_output(self.max_output), self.timeout).await
     }
 
-    /// The command line that the classic protocol sends.
-    fn command(&self) -> Result<Bytes, Error> {
-        let words = self.arguments.iter().map(|word| word.as_bytes());
+    fn request(&self) -> Result<Request, Error> {
+        let words = self.arguments.iter();
+        let words = words.map(|word| Bytes::copy_from_slice(word.as_bytes()));
         Ok(match &self.line {
-            Some(line) if self.arguments.is_empty() => line.clone(),
-            Some(line) => exec_line([SHELL, b"-c", line, SHELL].into_iter().chain(words))?,
-            None => exec_line(words)?,
+            Some(line) if self.arguments.is_empty() => Request::line(line.clone()),
+            Some(line) => {
+                let shell = [SHELL, Bytes::from("-c"), line.clone(), SHELL];
+                Request::argv(Argv::new(shell.into_iter().chain(words))?)
+            }
+            None => Request::argv(Argv::new(words)?),
         })
     }
 }
 
-const SHELL: &[u8] = b"/bin/sh";
+const SHELL: Bytes = Bytes::from_static(b"/bin/sh");
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::Invocation;
 
-    fn line(command: &Command) -> String {
-        String::from_utf8_lossy(&command.command().unwrap()).into_owned()
+    fn invoked(command: &Command) -> Invocation {
+        command.request().unwrap().invocation
+    }
+
+    fn argv<const N: usize>(words: [&'static str; N]) -> Invocation {
+        Invocation::Argv(Argv::new(words).unwrap())
     }
 
     #[test]
     fn words_reach_the_program_and_the_shell_as_they_are() {
+        let sort = invoked(&Command::new("sort").arg("-n").args(["a b", "$c"]));
+        assert_eq!(sort, argv(["sort", "-n", "a b", "$c"]));
+        let line = Invocation::Line("echo $HOME".into());
+        assert_eq!(invoked(&Command::shell("echo $HOME")), line);
         assert_eq!(
-            line(&Command::new("sort").arg("-n").args(["a b", "$c"])),
-            "exec 'sort' '-n' 'a b' '$c'"
-        );
-        assert_eq!(line(&Command::shell("echo $HOME")), "echo $HOME");
-        assert_eq!(
-            line(&Command::shell("grep -c \"$1\"").arg("it's")),
-            r#"exec '/bin/sh' '-c' 'grep -c "$1"' '/bin/sh' 'it'\''s'"#
+            invoked(&Command::shell("grep -c \"$1\"").arg("it's")),
+            argv(["/bin/sh", "-c", "grep -c \"$1\"", "/bin/sh", "it's"])
         );
     }
 

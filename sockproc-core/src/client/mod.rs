@@ -16,9 +16,8 @@ mod drive;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::connection::{Connection, Output, Stdin};
+use crate::proto::Request;
 use crate::{Address, Error};
 
 pub use command::Command;
@@ -82,7 +81,7 @@ impl Client {
     /// say what becomes of it.
     pub async fn run(
         &self,
-        command: impl Into<Bytes>,
+        command: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Output, Error> {
         let run: Connection = Connection::new(self.address.clone(), command, stdin)?;

@@ -4,7 +4,7 @@ use std::io::{self, Read, Take};
 
 use super::{Body, Output};
 use crate::Error;
-use crate::proto::{Stream, WaitStatus};
+use crate::proto::{Exit, ExitStatus, Stream};
 
 #[derive(Debug)]
 pub(super) struct Incoming<B> {
@@ -17,7 +17,7 @@ pub(super) struct Incoming<B> {
 impl<B: Body> Incoming<B> {
     pub(super) fn new(limit: u64) -> Self {
         let output = Output {
-            status: WaitStatus::from_raw(-1),
+            status: ExitStatus::Unknown(None),
             stdout: B::default(),
             stderr: B::default(),
         };
@@ -32,8 +32,8 @@ impl<B: Body> Incoming<B> {
         self.limit = limit;
     }
 
-    pub(super) fn set_status(&mut self, status: WaitStatus) {
-        self.output.status = status;
+    pub(super) fn set_exit(&mut self, exit: Exit) {
+        self.output.status = exit.status;
     }
 
     /// Makes room for a stream, if the limit allows it.

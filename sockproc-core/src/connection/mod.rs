@@ -41,8 +41,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use incoming::Incoming;
 use outgoing::Outgoing;
 use session::Session;
@@ -94,24 +92,21 @@ enum Moved {
 }
 
 impl<B: Body> Connection<B> {
-    /// A run of `command` by `/bin/sh -c` on the server at `address`, over the classic protocol.
+    /// A run of `request`, such as a line for the shell, on the server at `address`.
     ///
     /// The kernel is asked for a connection by the first call of [`on_ready`](Self::on_ready), not
-    /// before. For an argument vector see [`classic::exec_line`].
+    /// before.
     ///
     /// # Errors
-    /// [`Error::Request`] if no classic server could run `command`, [`Error::Connect`] if there can
+    /// [`Error::Request`] if the protocol cannot carry `request`, [`Error::Connect`] if there can
     /// be no socket.
     pub fn new(
         address: Address,
-        command: impl Into<Bytes>,
+        request: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Self, Error> {
         let stdin = stdin.into();
-        let request = Request {
-            command: command.into(),
-            stdin_len: stdin.len(),
-        };
+        let request = request.into().with_stdin(stdin.len());
         let mut session = Session::Classic(classic::ClientSession::new());
         let head = session.send_run(&request).map_err(Error::Request)?;
         let socket = match Socket::open(&address) {
@@ -279,7 +274,7 @@ impl<B: Body> Connection<B> {
                 Ok(Some(ClientEvent::Data { stream, data })) => {
                     self.incoming.keep(stream, &data)?;
                 }
-                Ok(Some(ClientEvent::Exited(status))) => self.incoming.set_status(status),
+                Ok(Some(ClientEvent::Exited(exit))) => self.incoming.set_exit(exit),
                 Err(ProtocolError::Truncated) => return Err(self.outgoing.cut_off()),
                 Err(error) => return Err(Error::Protocol(error)),
             }

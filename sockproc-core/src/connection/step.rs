@@ -4,13 +4,13 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use super::Connection;
-use crate::proto::WaitStatus;
+use crate::proto::ExitStatus;
 
 /// How a run ended, and what it wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output<B = Vec<u8>> {
     /// How the command ended.
-    pub status: WaitStatus,
+    pub status: ExitStatus,
     /// What it wrote to file descriptor 1.
     pub stdout: B,
     /// What it wrote to file descriptor 2.

@@ -4,6 +4,8 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 
+use crate::proto::Invocation;
+
 const SHELL: &str = "/bin/sh";
 
 /// A program and its argument vector.
@@ -13,6 +15,19 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
+    /// What executes `invocation`.
+    pub(crate) fn new(invocation: &Invocation) -> io::Result<Self> {
+        let argv = match invocation {
+            Invocation::Line(line) => return Self::shell(line),
+            Invocation::Argv(argv) => argv.words().iter().map(|word| CString::new(&word[..])),
+        };
+        let argv = argv.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            program: argv[0].clone(),
+            argv,
+        })
+    }
+
     /// `/bin/sh -c command`, with no `--`: a command that begins with `-` is an option to the shell.
     pub(crate) fn shell(command: &[u8]) -> io::Result<Self> {
         let words = [SHELL.as_bytes(), b"-c", command].map(CString::new);

@@ -35,6 +35,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
+use crate::proto::Invocation;
 use pipes::OurEnds;
 use spawner::Started;
 
@@ -56,15 +57,15 @@ pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
 }
 
 impl Process {
-    /// Starts `/bin/sh -c command` in a process group of its own.
+    /// Starts a command in a process group of its own.
     ///
     /// # Errors
     /// The command was not started.
     ///
     /// # Cancel safety
     /// If the future is dropped, a command that starts all the same is ended.
-    pub(crate) async fn spawn(spawner: &Spawner, command: &[u8]) -> io::Result<Self> {
-        let line = CommandLine::shell(command)?;
+    pub(crate) async fn spawn(spawner: &Spawner, invocation: &Invocation) -> io::Result<Self> {
+        let line = CommandLine::new(invocation)?;
         let (ours, theirs) = pipes::make()?;
         let Started { claim, pidfd } = spawner.spawn(line, theirs).await?;
         let OurEnds {

@@ -11,7 +11,7 @@ use tokio::io::Interest;
 
 use super::spawner::Started;
 use super::{CommandLine, Leader, Process, Spawner, pipes};
-use crate::proto::ExitStatus;
+use crate::proto::{ExitStatus, Invocation};
 use crate::reactor::watch;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -20,8 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 async fn a_command_whose_start_is_dropped_is_ended_and_reaped() {
     let spawner = Spawner::new(None, Duration::ZERO).unwrap();
     let known = |spawner: &Spawner| -> HashSet<Pid> { spawner.leaders().all() };
+    let line = Invocation::Line("sleep 1000".into());
     {
-        let mut starting = pin!(Process::spawn(&spawner, b"sleep 1000"));
+        let mut starting = pin!(Process::spawn(&spawner, &line));
         let mut context = Context::from_waker(Waker::noop());
         assert!(starting.as_mut().poll(&mut context).is_pending());
         // It is born, and this future will not be told.

@@ -1,5 +1,7 @@
 //! What can be wrong with a conversation, and whose fault it is.
 
+use super::ArgvError;
+
 /// A rule of the protocol was broken, by us ([`Local`](Self::is_local)) or by the peer.
 ///
 /// A session that has returned an error is over: close its transport.
@@ -12,13 +14,34 @@ pub enum ProtocolError {
         /// Where in the command, counted from 0.
         offset: usize,
     },
-    /// Ours or the peer's: no program can be given an argument with a NUL in it.
+    /// Ours: no program can be given an argument with a NUL in it.
+    #[error("command holds a NUL at byte {offset}")]
+    NulInLine {
+        /// Where in the command, counted from 0.
+        offset: usize,
+    },
+    /// Ours: the kernel takes no single argument this long.
+    #[error("command is longer than {limit} bytes")]
+    LongCommand {
+        /// The longest command that can be run, in bytes.
+        limit: usize,
+    },
+    /// Ours: words that are no argument vector.
+    #[error(transparent)]
+    Argv(#[from] ArgvError),
+    /// Ours: the shell's `exec` would take the program for an option.
+    #[error("program {program:?} begins with a dash: give its path")]
+    Dash {
+        /// The program, unprintable bytes escaped.
+        program: String,
+    },
+    /// The peer's: no program can be given an argument with a NUL in it.
     #[error("command holds a NUL at byte {offset}")]
     NulInCommand {
         /// Where in the command, counted from 0.
         offset: usize,
     },
-    /// Ours or the peer's: the kernel takes no single argument this long.
+    /// The peer's: the kernel takes no single argument this long.
     #[error("command is longer than {limit} bytes")]
     CommandTooLong {
         /// The longest command that can be run, in bytes.
@@ -31,6 +54,12 @@ pub enum ProtocolError {
         announced: u64,
         /// Bytes sent.
         sent: u64,
+    },
+    /// Ours: the protocol of the server cannot carry this field of a request.
+    #[error("the server's protocol cannot carry {field}")]
+    Unsupported {
+        /// The field, by its name in [`Request`](super::Request).
+        field: &'static str,
     },
     /// Ours: a call that this state of the session does not allow.
     #[error("{call} is not allowed here")]
@@ -75,7 +104,14 @@ impl ProtocolError {
     pub fn is_local(&self) -> bool {
         matches!(
             self,
-            Self::CrLfInCommand { .. } | Self::StdinLength { .. } | Self::WrongState { .. }
+            Self::CrLfInCommand { .. }
+                | Self::NulInLine { .. }
+                | Self::LongCommand { .. }
+                | Self::Argv(_)
+                | Self::Dash { .. }
+                | Self::StdinLength { .. }
+                | Self::Unsupported { .. }
+                | Self::WrongState { .. }
         )
     }
 }

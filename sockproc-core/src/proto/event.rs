@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::WaitStatus;
+use super::{Exit, Request};
 
 /// One of a command's two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,15 +11,6 @@ pub enum Stream {
     Stdout,
     /// File descriptor 2.
     Stderr,
-}
-
-/// What a client asks for: a shell command line, and how much stdin will follow.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Request {
-    /// Handed to `/bin/sh -c` as it is; any bytes except NUL.
-    pub command: Bytes,
-    /// Bytes of stdin that follow.
-    pub stdin_len: u64,
 }
 
 /// What the server told a client.
@@ -41,7 +32,7 @@ pub enum ClientEvent {
         data: Bytes,
     },
     /// The run is over and every byte of its output has been given; always the last event.
-    Exited(WaitStatus),
+    Exited(Exit),
 }
 
 /// What a client told the server.
@@ -49,7 +40,7 @@ pub enum ClientEvent {
 #[non_exhaustive]
 pub enum ServerEvent {
     /// Run this; its stdin follows as [`Stdin`](Self::Stdin) events.
-    Run(Request),
+    Run(Box<Request>),
     /// The next bytes of stdin; never empty.
     Stdin(Bytes),
     /// Stdin is over: all announced bytes have come, or the client half-closed before.

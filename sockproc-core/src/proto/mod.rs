@@ -3,11 +3,18 @@
 pub mod classic;
 mod error;
 mod event;
+mod exit;
 mod line;
 mod refusal;
+mod request;
 mod status;
 
 pub use error::ProtocolError;
-pub use event::{ClientEvent, Request, ServerEvent, Stream};
+pub use event::{ClientEvent, ServerEvent, Stream};
+pub use exit::{EndedBy, Exit, Moved, Reach};
 pub use refusal::{Refusal, RefusalKind};
+pub use request::{
+    Argv, ArgvError, Environment, Identity, Invocation, Limits, Millis, OnDisconnect, PastMax,
+    Request, StreamMode,
+};
 pub use status::{ExitStatus, WaitStatus};

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::WaitStatus;
-
 /// Why the server did not run a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -16,27 +14,26 @@ pub enum RefusalKind {
     Busy,
     /// The kernel would not start the process.
     CannotSpawn,
-}
-
-impl RefusalKind {
-    /// The wait status that stands for it on the classic protocol: an exit code from `sysexits.h`
-    /// (64 `EX_USAGE`, 69 `EX_UNAVAILABLE`, 71 `EX_OSERR`, 75 `EX_TEMPFAIL`).
-    #[must_use]
-    pub const fn wait_status(self) -> WaitStatus {
-        WaitStatus::from_code(match self {
-            Self::BadRequest => 64,
-            Self::Policy => 69,
-            Self::CannotSpawn => 71,
-            Self::Busy => 75,
-        })
-    }
+    /// The request waited for room for longer than its client allows.
+    QueueTimeout,
+    /// The server, or the protocol, cannot do what the request asks for.
+    Unsupported,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// The client took its request back before it was started.
+    Cancelled,
 }
 
 /// A [`RefusalKind`] and what to tell the client about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The class of the refusal.
     pub kind: RefusalKind,
+    /// At which step a start failed, such as `exec` or `chdir`.
+    pub step: Option<String>,
+    /// The kernel's error number, if it was the kernel that refused.
+    pub errno: Option<i32>,
     /// What was wrong, naming the value; one line.
     pub message: String,
 }
@@ -46,6 +43,8 @@ impl Refusal {
     pub fn new(kind: RefusalKind, message: impl fmt::Display) -> Self {
         Self {
             kind,
+            step: None,
+            errno: None,
             message: message.to_string(),
         }
     }

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WaitStatus(i32);
 
-/// What a [`WaitStatus`] says.
+/// How a process ended: what a [`WaitStatus`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExitStatus {
@@ -20,8 +20,83 @@ pub enum ExitStatus {
         /// Whether the kernel dumped core.
         core_dumped: bool,
     },
-    /// A word that names no end of a process.
-    Unknown,
+    /// No one knows. A word is what a peer has sent that names no end of a process.
+    Unknown(Option<WaitStatus>),
+}
+
+impl Default for ExitStatus {
+    fn default() -> Self {
+        Self::Unknown(None)
+    }
+}
+
+impl ExitStatus {
+    /// Whether the command ended with exit code 0.
+    #[must_use]
+    pub const fn success(self) -> bool {
+        matches!(self, Self::Code(0))
+    }
+
+    /// The exit code, unless a signal ended the command.
+    #[must_use]
+    pub const fn code(self) -> Option<u8> {
+        match self {
+            Self::Code(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The signal that ended the command, if one did.
+    #[must_use]
+    pub const fn signal(self) -> Option<u8> {
+        match self {
+            Self::Signal { signal, .. } => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// Whether the kernel dumped core.
+    #[must_use]
+    pub const fn core_dumped(self) -> bool {
+        matches!(
+            self,
+            Self::Signal {
+                core_dumped: true,
+                ..
+            }
+        )
+    }
+
+    /// The word in which the kernel packs this; `None` if no one knows one.
+    #[must_use]
+    pub const fn wait_status(self) -> Option<WaitStatus> {
+        match self {
+            Self::Code(code) => Some(WaitStatus::from_code(code)),
+            Self::Signal {
+                signal,
+                core_dumped,
+            } => {
+                let core = if core_dumped { 0x80 } else { 0 };
+                Some(WaitStatus(signal as i32 | core))
+            }
+            Self::Unknown(word) => word,
+        }
+    }
+}
+
+impl From<WaitStatus> for ExitStatus {
+    fn from(status: WaitStatus) -> Self {
+        status.decode()
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wait_status() {
+            Some(status) => status.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
 }
 
 impl WaitStatus {
@@ -53,7 +128,7 @@ impl WaitStatus {
                 signal: low & 0x7f,
                 core_dumped: low & 0x80 != 0,
             },
-            _ => ExitStatus::Unknown,
+            _ => ExitStatus::Unknown(Some(self)),
         }
     }
 
@@ -96,7 +171,7 @@ impl fmt::Display for WaitStatus {
                     if core_dumped { " (core dumped)" } else { "" }
                 )
             }
-            ExitStatus::Unknown => write!(f, "unknown wait status {}", self.0),
+            ExitStatus::Unknown(_) => write!(f, "unknown wait status {}", self.0),
         }
     }
 }
@@ -124,7 +199,8 @@ mod tests {
     fn a_word_that_names_no_end_is_unknown_and_no_success() {
         for raw in [0x137f, 0xffff, 0x1_0000, -1, 0x80, 0x0209] {
             let status = WaitStatus::from_raw(raw);
-            assert_eq!(status.decode(), ExitStatus::Unknown, "{raw:#x}");
+            assert_eq!(status.decode(), ExitStatus::Unknown(Some(status)));
+            assert_eq!(status.decode().wait_status(), Some(status), "{raw:#x}");
             assert!(!status.success() && status.code().is_none() && status.signal().is_none());
         }
     }

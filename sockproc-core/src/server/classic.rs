@@ -10,7 +10,6 @@ use tracing::{debug, info, warn};
 use super::Shared;
 use super::allowance::Allowance;
 use super::budget::RunPermit;
-use super::config::OnDisconnect;
 use super::outputs::{self, Outputs, Rules, Stop};
 use super::peer::Peer;
 use super::room::Room;
@@ -18,7 +17,9 @@ use super::socket::{Socket, Transport};
 use super::stdin::{self, Feed, StdinEnd};
 use crate::process::{Leader, Pipe, Process, is_short_of_descriptors};
 use crate::proto::classic::{ServerSession, note};
-use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus};
+use crate::proto::{
+    OnDisconnect, ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus,
+};
 
 /// What a client is told that had to give way, see [`MIN_STALLED`](super::eviction::MIN_STALLED).
 const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
@@ -33,7 +34,7 @@ pub(crate) struct Exchange<'a> {
 
 /// What came of waiting for a request.
 enum Opening {
-    Run(Request),
+    Run(Box<Request>),
     Refused(Refusal),
     /// There is nobody to answer, or nothing to answer to.
     Gone,
@@ -93,7 +94,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn run_when_there_is_room(&mut self, request: Request) -> io::Result<()> {
+    async fn run_when_there_is_room(&mut self, request: Box<Request>) -> io::Result<()> {
         tokio::select! {
             biased;
             () = self.shared.shutdown.killing() => self.refuse(&shutting_down()).await,
@@ -112,7 +113,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Runs the command and sends its reply.
-    async fn run(&mut self, request: Request, permit: RunPermit) -> io::Result<()> {
+    async fn run(&mut self, request: Box<Request>, permit: RunPermit) -> io::Result<()> {
         let spawned = {
             let _room = self.shared.budget.spawn().await;
             // The room may be that of a command which has been killed.
@@ -134,7 +135,7 @@ impl<'a> Exchange<'a> {
         const PAUSE: Duration = Duration::from_millis(5);
         let (begin, mut pause) = (Instant::now(), None);
         loop {
-            match Process::spawn(&self.shared.spawner, &request.command).await {
+            match Process::spawn(&self.shared.spawner, &request.invocation).await {
                 Err(error) if is_short_of_descriptors(&error) && begin.elapsed() < PATIENCE => {
                     pause.get_or_insert_with(|| self.shared.strangers.pause());
                     tokio::time::sleep(PAUSE).await;

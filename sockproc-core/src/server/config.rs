@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::proto::OnDisconnect;
+
 /// How a [`Server`](super::Server) treats the commands that it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -52,16 +54,6 @@ pub enum Cgroup {
     IfDelegated,
     /// Below this cgroup, given by its directory.
     At(PathBuf),
-}
-
-/// What becomes of a command whose client has gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum OnDisconnect {
-    /// It runs to its end: fire and forget.
-    #[default]
-    Finish,
-    /// It is ended with its whole tree: SIGTERM, then SIGKILL.
-    Kill,
 }
 
 impl Default for Config {

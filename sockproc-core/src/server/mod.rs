@@ -23,7 +23,7 @@ mod starts;
 mod stdin;
 mod strangers;
 
-pub use config::{Cgroup, Config, OnDisconnect};
+pub use config::{Cgroup, Config};
 pub use listener::{BindError, Listener, SocketOptions};
 
 use std::io;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sockproc_core::connection::Connection;
-use sockproc_core::proto::{ExitStatus, WaitStatus};
+use sockproc_core::proto::ExitStatus;
 
 use super::support::{DEADLINE, Driver, Server, Transport};
 
@@ -36,8 +36,8 @@ fn check(driver: Driver, server: &Server, case: &Case) {
 }
 
 /// The key and the value that say how a command ended.
-fn end(status: WaitStatus) -> (&'static str, u8) {
-    match status.decode() {
+fn end(status: ExitStatus) -> (&'static str, u8) {
+    match status {
         ExitStatus::Code(code) => ("exit", code),
         ExitStatus::Signal { signal, .. } => ("signal", signal),
         _ => panic!("{status}"),

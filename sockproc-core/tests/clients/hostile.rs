@@ -4,12 +4,12 @@ use std::io;
 
 use sockproc_core::connection::{Connection, Discard};
 use sockproc_core::proto::Stream;
-use sockproc_core::{Error, proto::WaitStatus};
+use sockproc_core::{Error, proto::ExitStatus};
 
 use super::support::{DEADLINE, Driver, Stub, Transport, answer, everywhere};
 
 /// What a run makes of a server that reads its request, sends `bytes` and closes.
-fn answered_by(transport: Transport, driver: Driver, bytes: Vec<u8>) -> Result<WaitStatus, Error> {
+fn answered_by(transport: Transport, driver: Driver, bytes: Vec<u8>) -> Result<ExitStatus, Error> {
     let stub = Stub::new(transport, move |mut peer| {
         peer.read_request();
         peer.send(bytes);

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
+use sockproc_core::proto::Argv;
 use sockproc_core::proto::classic::exec_line;
 
 #[test]
@@ -19,7 +20,8 @@ fn the_shell_gets_every_word_as_it_was() {
         b"\n\r\r\n",
         &every_byte,
     ];
-    let line = exec_line(words).unwrap();
+    let argv = Argv::new(words.map(<[u8]>::to_vec)).unwrap();
+    let line = exec_line(&argv).unwrap();
     let output = Command::new("/bin/sh")
         .arg("-c")
         .arg(OsStr::from_bytes(&line))

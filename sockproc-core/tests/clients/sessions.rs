@@ -35,10 +35,10 @@ proptest! {
     ) {
         prop_assume!(!command.windows(2).any(|pair| pair == b"\r\n"));
         let mut client = ClientSession::new();
-        let request = Request { command: command.into(), stdin_len: stdin.len() as u64 };
+        let request = Request::line(command).with_stdin(stdin.len() as u64);
         let head = client.send_run(&request).unwrap();
         let wire = [&head[..], &stdin].concat();
-        let asked = Asked { request: Some(request), stdin, whole: true };
+        let asked = Asked { request: Some(Box::new(request)), stdin, whole: true };
         prop_assert_eq!(hear_request(cut(&wire, &lengths), false), Ok(asked));
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sockproc_core::proto::classic::{ClientSession, ServerSession};
-use sockproc_core::proto::{Request, WaitStatus};
+use sockproc_core::proto::{Invocation, Request, WaitStatus};
 
 use super::replay::{Answer, Asked, cut, hear_answer, hear_request};
 
@@ -62,10 +62,8 @@ fn a_client_writes_exactly_the_bytes_of_each_request() {
             continue;
         };
         let stdin = record["stdin"].clone();
-        let request = Request {
-            command: record["command"].clone().into(),
-            stdin_len: stdin.len() as u64,
-        };
+        let line = record["command"].clone();
+        let request = Request::line(line).with_stdin(stdin.len() as u64);
         let mut session = ClientSession::new();
         let head = session.send_run(&request).unwrap();
         let stdin = session.send_stdin(stdin.into()).unwrap();
@@ -93,8 +91,8 @@ fn a_server_understands_each_request_wherever_it_is_cut() {
                 whole,
             } = asked.unwrap();
             assert_eq!(
-                request.unwrap().command,
-                record["command"],
+                request.unwrap().invocation,
+                Invocation::Line(record["command"].clone().into()),
                 "{}",
                 name(&record)
             );

@@ -50,7 +50,11 @@ fn address_of(server: &TestServer) -> Address {
 }
 
 fn outcome(output: Output) -> Outcome {
-    (output.status.raw(), output.stdout, output.stderr)
+    (
+        output.status.wait_status().unwrap().raw(),
+        output.stdout,
+        output.stderr,
+    )
 }
 
 /// A command's wait status, stdout and stderr.

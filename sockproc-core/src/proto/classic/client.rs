@@ -4,18 +4,19 @@ use std::mem;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{MAX_COMMAND_LEN, MAX_REPLY_LINE_LEN};
+use super::MAX_REPLY_LINE_LEN;
+use super::request::Head;
 use crate::proto::error::excerpt;
 use crate::proto::line::{LineReader, TooLong};
-use crate::proto::{ClientEvent, ProtocolError, Request, Stream, WaitStatus};
+use crate::proto::{ClientEvent, Exit, ProtocolError, Request, Stream, WaitStatus};
 
 /// The client's side of one classic exchange: calls give bytes to send, received bytes give events.
 ///
 /// ```
-/// use sockproc_core::proto::{ClientEvent, Request, Stream, WaitStatus, classic::ClientSession};
+/// use sockproc_core::proto::{ClientEvent, ExitStatus, Request, Stream, classic::ClientSession};
 ///
 /// let mut session = ClientSession::new();
-/// let request = Request { command: "tr a-z A-Z".into(), stdin_len: 2 };
+/// let request = Request::line("tr a-z A-Z").with_stdin(2);
 /// assert_eq!(session.send_run(&request)?, "tr a-z A-Z\r\n2\r\n");
 /// assert_eq!(session.send_stdin("hi".into())?, "hi");
 ///
@@ -25,7 +26,8 @@ use crate::proto::{ClientEvent, ProtocolError, Request, Stream, WaitStatus};
 /// assert_eq!(session.next_event()?, Some(ClientEvent::Data { stream, data: "HI".into() }));
 /// let stream = Stream::Stderr;
 /// assert_eq!(session.next_event()?, Some(ClientEvent::Announced { stream, len: 0 }));
-/// assert_eq!(session.next_event()?, Some(ClientEvent::Exited(WaitStatus::from_code(0))));
+/// let Some(ClientEvent::Exited(exit)) = session.next_event()? else { panic!() };
+/// assert_eq!(exit.status, ExitStatus::Code(0));
 /// # Ok::<(), sockproc_core::proto::ProtocolError>(())
 /// ```
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub struct ClientSession {
     state: State,
     /// Announced bytes of stdin that have not been sent.
     stdin_left: u64,
-    status: WaitStatus,
+    exit: Option<Exit>,
     lines: LineReader,
     buf: BytesMut,
     eof: bool,
@@ -64,7 +66,7 @@ impl ClientSession {
         Self {
             state: State::Idle,
             stdin_left: 0,
-            status: WaitStatus::from_raw(-1),
+            exit: None,
             lines: LineReader::default(),
             buf: BytesMut::new(),
             eof: false,
@@ -74,20 +76,21 @@ impl ClientSession {
     /// The bytes that ask for `request`; its stdin follows by [`send_stdin`](Self::send_stdin).
     ///
     /// # Errors
-    /// All of them ours, and nothing is to be sent: a command with CRLF or NUL in it or of more
-    /// than [`MAX_COMMAND_LEN`] bytes, or a second request on this session.
+    /// All of them ours, and nothing is to be sent: a field that this protocol cannot carry, a command
+    /// with CRLF or NUL in it or of more than [`MAX_COMMAND_LEN`](super::MAX_COMMAND_LEN) bytes, or a
+    /// second request on this session.
     pub fn send_run(&mut self, request: &Request) -> Result<Bytes, ProtocolError> {
         if self.state != State::Idle {
             return Err(ProtocolError::WrongState {
                 call: "a second request",
             });
         }
-        check_command(&request.command)?;
+        let Head { line, stdin_len } = Head::of(request)?;
         self.state = State::StatusLine;
-        self.stdin_left = request.stdin_len;
-        let count = request.stdin_len.to_string();
-        let mut head = BytesMut::with_capacity(request.command.len() + count.len() + 4);
-        for part in [&request.command[..], b"\r\n", count.as_bytes(), b"\r\n"] {
+        self.stdin_left = stdin_len;
+        let count = stdin_len.to_string();
+        let mut head = BytesMut::with_capacity(line.len() + count.len() + 4);
+        for part in [&line[..], b"\r\n", count.as_bytes(), b"\r\n"] {
             head.extend_from_slice(part);
         }
         Ok(head.freeze())
@@ -146,13 +149,14 @@ impl ClientSession {
                 State::Idle | State::Over => return Ok(None),
                 State::Complete => {
                     self.state = State::Over;
-                    return Ok(Some(ClientEvent::Exited(self.status)));
+                    let exit = self.exit.take().unwrap_or_default();
+                    return Ok(Some(ClientEvent::Exited(exit)));
                 }
                 State::StatusLine => {
                     let Some(line) = self.next_line("status:<number>")? else {
                         return Ok(None);
                     };
-                    self.status = parse_status(&line)?;
+                    self.exit = Some(Exit::new(parse_status(&line)?.decode()));
                     self.state = State::LengthLine(Stream::Stdout);
                 }
                 State::LengthLine(stream) => {
@@ -160,6 +164,9 @@ impl ClientSession {
                         return Ok(None);
                     };
                     let len = parse_length(&line)?;
+                    if let Some(exit) = &mut self.exit {
+                        exit.moved_mut(stream).bytes = len;
+                    }
                     self.state = after_body(stream, len);
                     return Ok(Some(ClientEvent::Announced { stream, len }));
                 }
@@ -223,22 +230,6 @@ const STATUS: &[u8] = b"status:";
 fn begins_like_status(buf: &[u8]) -> bool {
     let common = buf.len().min(STATUS.len());
     buf[..common] == STATUS[..common]
-}
-
-fn check_command(command: &[u8]) -> Result<(), ProtocolError> {
-    if command.len() > MAX_COMMAND_LEN {
-        return Err(ProtocolError::CommandTooLong {
-            limit: MAX_COMMAND_LEN,
-        });
-    }
-    if let Some(offset) = command.iter().position(|&b| b == 0) {
-        return Err(ProtocolError::NulInCommand { offset });
-    }
-    // A CR at the very end would join the line's own end: `x\r` is sent as `x\r\r\n`, which is fine.
-    if let Some(offset) = command.windows(2).position(|pair| pair == b"\r\n") {
-        return Err(ProtocolError::CrLfInCommand { offset });
-    }
-    Ok(())
 }
 
 fn after_body(stream: Stream, left: u64) -> State {

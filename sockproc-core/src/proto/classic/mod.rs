@@ -6,10 +6,11 @@
 mod client;
 mod count;
 mod quote;
+mod request;
 mod server;
 
 pub use client::ClientSession;
-pub use quote::{QuoteError, exec_line};
+pub use quote::exec_line;
 pub use server::{ServerSession, note};
 
 /// The longest command, in bytes: Linux takes no argument of more than 131,072 with its NUL
@@ -25,7 +26,7 @@ const MAX_REPLY_LINE_LEN: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{ClientEvent, ServerEvent, WaitStatus};
+    use crate::proto::{ClientEvent, Exit, ServerEvent, WaitStatus};
 
     /// The hex of the transcript's lines that `side` sends.
     fn sent_by(side: char) -> Vec<u8> {
@@ -63,6 +64,10 @@ mod tests {
         assert_eq!(reply, sent_by('S'));
         client.receive_data(&reply);
         let events = std::iter::from_fn(|| client.next_event().unwrap());
-        assert_eq!(events.last(), Some(ClientEvent::Exited(success)));
+        let exit = Exit::new(success.decode());
+        let Some(ClientEvent::Exited(told)) = events.last() else {
+            panic!()
+        };
+        assert_eq!(told.status, exit.status);
     }
 }

@@ -1,59 +1,27 @@
-//! An argument vector as a shell command line: the classic protocol knows nothing else.
+//! An argument vector as a line for the shell: the classic protocol knows nothing else.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Why words cannot be sent as a classic command.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum QuoteError {
-    /// There is no program to run.
-    #[error("argv is empty")]
-    Empty,
-    /// The shell's `exec` would take the program for an option.
-    #[error("program {program:?} begins with a dash: give its path")]
-    Dash {
-        /// The program, unprintable bytes escaped.
-        program: String,
-    },
-    /// No program can be given an argument with a NUL in it.
-    #[error("argument {index} holds a NUL")]
-    Nul {
-        /// Which word; the program is 0.
-        index: usize,
-    },
-}
+use crate::proto::{Argv, ProtocolError};
 
-/// The command line that makes `/bin/sh` become the program `words[0]` with exactly these words.
+/// The line that makes `/bin/sh` become the program `argv[0]` with exactly these words.
 ///
 /// Every byte but NUL and every word, the empty one too, arrives as it is. A classic command ends at
 /// its first CRLF, so the two bytes of one inside a word stand in quotes of their own.
 ///
-/// ```
-/// use sockproc_core::proto::classic::exec_line;
-///
-/// assert_eq!(exec_line(["echo", "it's", "$HOME"])?, r"exec 'echo' 'it'\''s' '$HOME'");
-/// # Ok::<(), sockproc_core::proto::classic::QuoteError>(())
-/// ```
-///
 /// # Errors
-/// No word at all, a program that begins with a dash, a word with a NUL in it.
-pub fn exec_line<W: AsRef<[u8]>>(words: impl IntoIterator<Item = W>) -> Result<Bytes, QuoteError> {
+/// Ours: a program that begins with a dash.
+pub fn exec_line(argv: &Argv) -> Result<Bytes, ProtocolError> {
+    let words = argv.words();
+    if words[0].starts_with(b"-") {
+        return Err(ProtocolError::Dash {
+            program: words[0].escape_ascii().to_string(),
+        });
+    }
     let mut line = BytesMut::from("exec");
-    for (index, word) in words.into_iter().enumerate() {
-        let word = word.as_ref();
-        if index == 0 && word.starts_with(b"-") {
-            return Err(QuoteError::Dash {
-                program: word.escape_ascii().to_string(),
-            });
-        }
-        if word.contains(&0) {
-            return Err(QuoteError::Nul { index });
-        }
+    for word in words {
         line.put_u8(b' ');
         quote(word, &mut line);
-    }
-    if &line[..] == b"exec" {
-        return Err(QuoteError::Empty);
     }
     Ok(line.freeze())
 }
@@ -79,31 +47,31 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn words_that_no_classic_command_carries_are_refused_by_their_place() {
-        assert_eq!(exec_line([""; 0]), Err(QuoteError::Empty));
-        assert_eq!(
-            exec_line(["-a", "x"]),
-            Err(QuoteError::Dash {
-                program: "-a".into()
-            })
-        );
-        assert_eq!(
-            exec_line(["echo", "a\0b"]),
-            Err(QuoteError::Nul { index: 1 })
-        );
+    fn line(words: &[&[u8]]) -> Result<Bytes, ProtocolError> {
+        exec_line(&Argv::new(words.iter().map(|word| word.to_vec())).unwrap())
     }
 
     #[test]
-    fn crlf_inside_a_word_stands_in_two_quotes() {
-        let line = exec_line(["echo", "a\r\nb"]).unwrap();
-        assert_eq!(line, &b"exec 'echo' 'a\r''\nb'"[..]);
+    fn a_program_that_begins_with_a_dash_is_refused() {
+        let program = "-a".into();
+        assert_eq!(line(&[b"-a", b"x"]), Err(ProtocolError::Dash { program }));
+    }
+
+    #[test]
+    fn words_stand_in_quotes_and_crlf_in_two_of_them() {
+        let words: [&[u8]; 4] = [b"echo", b"it's", b"$HOME", b""];
+        assert_eq!(
+            line(&words).unwrap(),
+            &br"exec 'echo' 'it'\''s' '$HOME' ''"[..]
+        );
+        let crlf = line(&[b"echo", b"a\r\nb"]).unwrap();
+        assert_eq!(crlf, &b"exec 'echo' 'a\r''\nb'"[..]);
     }
 
     proptest! {
         #[test]
         fn unquoting_gives_back_the_word_and_no_line_holds_crlf(word in word()) {
-            let line = exec_line([&b"x"[..], &word]).unwrap();
+            let line = line(&[b"x", &word]).unwrap();
             prop_assert!(!line.windows(2).any(|pair| pair == b"\r\n"));
             let quoted = line.strip_prefix(b"exec 'x' ").unwrap();
             prop_assert_eq!(unquote(quoted), word);

@@ -5,16 +5,16 @@ use bytes::{Bytes, BytesMut};
 use super::{MAX_COMMAND_LEN, MAX_COUNT_LINE_LEN, count};
 use crate::proto::error::excerpt;
 use crate::proto::line::{LineReader, TooLong};
-use crate::proto::{ProtocolError, Refusal, Request, ServerEvent, WaitStatus};
+use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus};
 
 /// The server's side of one classic exchange.
 ///
 /// ```
-/// use sockproc_core::proto::{ServerEvent, Request, WaitStatus, classic::ServerSession};
+/// use sockproc_core::proto::{Request, ServerEvent, WaitStatus, classic::ServerSession};
 ///
 /// let mut session = ServerSession::new();
 /// session.receive_data(b"cat\r\n2\r\nhi and what nobody asked for");
-/// let request = Request { command: "cat".into(), stdin_len: 2 };
+/// let request = Box::new(Request::line("cat").with_stdin(2));
 /// assert_eq!(session.next_event()?, Some(ServerEvent::Run(request)));
 /// assert_eq!(session.next_event()?, Some(ServerEvent::Stdin("hi".into())));
 /// assert_eq!(session.next_event()?, Some(ServerEvent::StdinEnd));
@@ -120,7 +120,8 @@ impl ServerSession {
                         return Ok(None);
                     };
                     self.state = State::Stdin(stdin_len);
-                    return Ok(Some(ServerEvent::Run(Request { command, stdin_len })));
+                    let request = Request::line(command).with_stdin(stdin_len);
+                    return Ok(Some(ServerEvent::Run(Box::new(request))));
                 }
                 State::Stdin(left) => {
                     if *left > 0 && !self.buf.is_empty() {
@@ -177,7 +178,7 @@ impl ServerSession {
     #[must_use]
     pub fn send_refused(&self, refusal: &Refusal) -> Bytes {
         let note = note(&refusal.message);
-        let status = refusal.kind.wait_status().raw();
+        let status = wait_status(refusal.kind).raw();
         format!("status:{status}\r\n0\r\n{}\r\n{note}", note.len()).into()
     }
 
@@ -218,6 +219,20 @@ impl ServerSession {
             Err(TooLong) => Err(ProtocolError::LineTooLong { limit }),
         }
     }
+}
+
+/// The wait status that stands for a refusal: an exit code from `sysexits.h` (64 `EX_USAGE`,
+/// 69 `EX_UNAVAILABLE`, 71 `EX_OSERR`, 75 `EX_TEMPFAIL`).
+const fn wait_status(kind: RefusalKind) -> WaitStatus {
+    WaitStatus::from_code(match kind {
+        RefusalKind::BadRequest => 64,
+        RefusalKind::Policy | RefusalKind::Unsupported => 69,
+        RefusalKind::CannotSpawn => 71,
+        RefusalKind::Busy
+        | RefusalKind::QueueTimeout
+        | RefusalKind::ShuttingDown
+        | RefusalKind::Cancelled => 75,
+    })
 }
 
 /// A line in which the server itself speaks on a command's stderr.

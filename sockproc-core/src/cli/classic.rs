@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::log::{self, Log};
 use super::pidfile::Pidfile;
-use super::{Failed, daemon, serving};
+use super::{Failed, daemon, server_process};
 use crate::server::{Config, Listener, SocketOptions};
 use crate::{Address, AddressError};
 
@@ -95,10 +95,10 @@ fn serve(arguments: &Arguments, start: Start) -> Result<i32, Failed> {
         }
         pidfile
     };
-    let served = serving::serve(bind, Config::default(), ready);
+    let served = server_process::serve(bind, Config::default(), ready);
     log.flush();
     match served {
-        Ok(signal) => Ok(serving::die_by(signal)),
+        Ok(signal) => Ok(server_process::die_by(signal)),
         Err(error) => Err(Failed::new(&error, error.exit_code())),
     }
 }

@@ -9,7 +9,7 @@ mod pidfile;
 mod ping;
 mod run;
 mod serve;
-mod serving;
+mod server_process;
 mod signals;
 mod users;
 

@@ -8,7 +8,7 @@ use std::process;
 
 use rustix::fs::OFlags;
 
-use crate::server::name_lock::NameLock;
+use crate::server::listener::name_lock::NameLock;
 
 /// A pidfile of this process; dropped, it is removed unless somebody else has written it since.
 pub(super) struct Pidfile {

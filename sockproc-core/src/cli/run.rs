@@ -13,7 +13,7 @@ use std::thread;
 use clap::Args;
 
 use super::log::{self, Log};
-use super::{Chain, Failed, serving};
+use super::{Chain, Failed, server_process};
 use crate::proto::OnDisconnect;
 use crate::proto::classic::ClientSession;
 use crate::proto::{Argv, ClientEvent, ExitStatus, ProtocolError, Request, Stream, StreamMode};
@@ -81,7 +81,7 @@ fn run(arguments: Arguments) -> Result<ExitStatus, Failure> {
     let status = copy_reply(&socket, &mut session);
     socket.abort();
     if let Some(signal) = server.and_then(|server| server.join().ok().flatten()) {
-        std::process::exit(serving::die_by(signal));
+        std::process::exit(server_process::die_by(signal));
     }
     match unreadable.lock().ok().and_then(|mut error| error.take()) {
         Some(source) if status.is_err() => Err(Failure::Stdin {
@@ -212,7 +212,7 @@ fn serve_ourselves() -> Result<(Socket, OwnServer), Failure> {
         ..Config::default()
     };
     Log::begin(log::level_from_environment());
-    let serve = serving::serve_one(OwnedFd::from(its), config).map_err(Failure::Serve)?;
+    let serve = server_process::serve_one(OwnedFd::from(its), config).map_err(Failure::Serve)?;
     Ok((Socket::Unix(ours), thread::spawn(serve)))
 }
 

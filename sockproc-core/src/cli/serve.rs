@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use super::log::{self, Log};
 use super::pidfile::Pidfile;
 use super::users::{Account, Owner};
-use super::{Failed, daemon, serving};
+use super::{Failed, daemon, server_process};
 use crate::proto::OnDisconnect;
 use crate::server::{Cgroup, Config, Listener, SocketOptions};
 use crate::{Address, AddressError};
@@ -118,7 +118,7 @@ fn serve(mut arguments: Arguments) -> Result<i32, Failed> {
         }
         pidfile
     };
-    let served = serving::serve(bind, config, ready);
+    let served = server_process::serve(bind, config, ready);
     log.flush();
     match served {
         Ok(signal) if getpid().is_init() => Ok(128 + signal),

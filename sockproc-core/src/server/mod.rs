@@ -1,26 +1,13 @@
 //! The server: accepts connections and answers them; knows sockets, not pipes.
 
-mod allowance;
+mod accepted;
 pub(crate) mod budget;
 mod classic;
 mod config;
-mod disk;
-mod eviction;
-mod listener;
-mod memory;
-pub(crate) mod name_lock;
+pub(crate) mod listener;
 mod orphans;
-mod outputs;
 mod peer;
-mod reply;
-mod room;
 mod shutdown;
-mod slot;
-mod socket;
-mod spill;
-mod spool;
-mod starts;
-mod stdin;
 mod strangers;
 
 pub use config::{Cgroup, Config};
@@ -44,12 +31,12 @@ use tracing::{info, warn};
 
 use crate::process::{Delegation, Spawner, close_inherited_fds, prepare_signals};
 use crate::reactor::{ready_now, watch};
+use accepted::{Socket, Transport};
 use budget::Budget;
 use classic::Exchange;
-use memory::ReplyMemory;
+use classic::memory::ReplyMemory;
+use classic::spill::Spill;
 use shutdown::Shutdown;
-use socket::{Socket, Transport};
-use spill::Spill;
 use strangers::Strangers;
 
 /// Runs the commands of everyone who connects.
@@ -85,7 +72,7 @@ impl Server {
     pub fn new(config: Config) -> io::Result<Self> {
         prepare_signals();
         close_inherited_fds();
-        let (limit, before) = budget::raise_open_files();
+        let (limit, before) = budget::rlimits::raise_open_files();
         let delegation = match &config.cgroup {
             Cgroup::None => None,
             Cgroup::IfDelegated => Delegation::find()?,

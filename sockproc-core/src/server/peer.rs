@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::net::getpeername;
 
-use super::socket::{Socket, Transport};
+use super::accepted::{Socket, Transport};
 
 /// Prints a connection's peer; asks the kernel only when it is printed.
 pub(crate) struct Peer<'a>(pub(crate) &'a Socket);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::allowance::Full;
-use super::classic::Exchange;
+use super::Exchange;
 use super::outputs::Outputs;
-use super::peer::Peer;
+use super::spill::limits::Full;
 use super::spool::{Pieces, Spool};
 use crate::proto::classic::note;
 use crate::proto::{Refusal, RefusalKind, WaitStatus};
+use crate::server::peer::Peer;
 
 /// Replies up to so many bytes leave in one piece.
 const SMALL_REPLY_LEN: usize = 64 * 1024;

@@ -1,5 +1,8 @@
 //! A bound socket: made, taken over and removed without stepping on anybody else's.
 
+pub(crate) mod name_lock;
+mod stale_socket;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -12,9 +15,10 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{geteuid, umask};
 
-use super::name_lock::NameLock;
-use super::socket::Transport;
+use super::accepted::Transport;
 use crate::Address;
+use name_lock::NameLock;
+use stale_socket::make_way;
 
 /// As many connections as the kernel lets wait; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -59,7 +63,7 @@ impl BindError {
 }
 
 /// What went wrong, and what to say if the errno's own text would not do.
-type Failure = (Errno, Option<String>);
+type BindFailure = (Errno, Option<String>);
 
 impl Listener {
     /// Binds and listens. A socket file that nobody listens on is taken over.
@@ -132,7 +136,7 @@ fn bind_tcp(address: SocketAddr) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-fn bind_unix(path: &Path, options: &SocketOptions) -> Result<(OwnedFd, SocketFile), Failure> {
+fn bind_unix(path: &Path, options: &SocketOptions) -> Result<(OwnedFd, SocketFile), BindFailure> {
     let plain = |errno| (errno, None);
     let _lock = NameLock::of(path).map_err(|error| (error.errno, Some(error.to_string())))?;
     make_way(path)?;
@@ -180,7 +184,7 @@ fn open_to_clients(
     fd: &OwnedFd,
     path: &Path,
     options: &SocketOptions,
-) -> Result<SocketFile, Failure> {
+) -> Result<SocketFile, BindFailure> {
     let plain = |errno| (errno, None);
     if options.user.is_some() || options.group.is_some() {
         let told = |errno| {
@@ -216,26 +220,6 @@ fn change_owner(path: &Path, options: &SocketOptions) -> Result<(), Errno> {
 fn new_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     net::socket_with(family, SocketType::STREAM, flags, None)
-}
-
-/// Removes a socket that nobody listens on; refuses to touch anything else.
-fn make_way(path: &Path) -> Result<(), Failure> {
-    let in_use = |what: &str| Err((Errno::EXIST, Some(what.to_owned())));
-    let file_type = match fs::lstat(path) {
-        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-        Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err((errno, None)),
-    };
-    if file_type != FileType::Socket {
-        return in_use("a file that is no socket is there");
-    }
-    let probe = new_socket(AddressFamily::UNIX).map_err(|errno| (errno, None))?;
-    let name = SocketAddrUnix::new(path).map_err(|errno| (errno, None))?;
-    match net::connect(&probe, &name) {
-        Err(Errno::CONNREFUSED) => fs::unlink(path).map_err(|errno| (errno, None)),
-        Err(Errno::NOENT) => Ok(()),
-        _ => in_use("a server listens there already"),
-    }
 }
 
 fn identity(path: &Path) -> Result<(u64, u64), Errno> {

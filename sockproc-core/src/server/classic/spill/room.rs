@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::allowance::Allowance;
-use super::budget::Budget;
-use super::eviction::MIN_STALLED;
-use super::shutdown::Shutdown;
+use super::limits::Allowance;
+use crate::server::budget::Budget;
+use crate::server::budget::eviction::MIN_STALLED;
+use crate::server::shutdown::Shutdown;
 
 /// How long a run waits in vain: until a client that has just stopped reading would have to give way.
 const PATIENCE: Duration = MIN_STALLED.saturating_add(Duration::from_secs(1));

@@ -4,10 +4,10 @@
 use std::io;
 use std::vec;
 
-use super::allowance::Allowance;
 use super::memory::{FIRST_LEN, Kept};
-use super::slot::Slot;
 use super::spill::SLOT_LEN;
+use super::spill::limits::Allowance;
+use super::spill::slot::Slot;
 use crate::process::pump::Sink;
 
 /// The end of the stream in memory, little more than [`SLOT_LEN`] bytes, and slots before it.

@@ -1,5 +1,12 @@
 //! One classic exchange: request, run, reply.
 
+pub(super) mod memory;
+mod outputs;
+mod reply;
+pub(super) mod spill;
+mod spool;
+mod stdin;
+
 use std::io;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -8,20 +15,20 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use super::Shared;
-use super::allowance::Allowance;
+use super::accepted::{Socket, Transport};
 use super::budget::RunPermit;
-use super::outputs::{self, Outputs, Rules, Stop};
 use super::peer::Peer;
-use super::room::Room;
-use super::socket::{Socket, Transport};
-use super::stdin::{self, Feed, StdinEnd};
 use crate::process::{Leader, Pipe, Process, is_short_of_descriptors};
 use crate::proto::classic::{ServerSession, note};
 use crate::proto::{
     OnDisconnect, ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus,
 };
+use outputs::{Outputs, Rules, Stop};
+use spill::limits::Allowance;
+use spill::room::Room;
+use stdin::{Feed, StdinEnd};
 
-/// What a client is told that had to give way, see [`MIN_STALLED`](super::eviction::MIN_STALLED).
+/// What a client is told that had to give way, see [`MIN_STALLED`](super::budget::eviction::MIN_STALLED).
 const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
 /// A connection on its way through its one exchange.

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::allowance::Full;
-use super::room::Room;
-use super::shutdown::Shutdown;
+use super::spill::limits::Full;
+use super::spill::room::Room;
 use super::spool::{Discard, Spool};
 use crate::process::pump::{self, Sink};
 use crate::process::{Leader, Pipe};
+use crate::server::shutdown::Shutdown;
 
 /// Streams that others still hold are complete after so much silence.
 const SILENCE: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ pub(crate) struct Outputs {
 
 /// How long to read, and what ends it.
 pub(crate) struct Rules<'a> {
-    /// See [`Config::classic_linger`](super::Config::classic_linger).
+    /// See [`Config::classic_linger`](crate::server::Config::classic_linger).
     pub(crate) linger: Option<Duration>,
     pub(crate) kill_grace: Duration,
     pub(crate) shutdown: &'a Shutdown,

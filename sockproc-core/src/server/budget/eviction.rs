@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::budget::Budget;
+use super::Budget;
 
 /// How long a connection may take to send its request before it can be closed in favour of another.
 const MIN_WAITING: Duration = Duration::from_millis(500);

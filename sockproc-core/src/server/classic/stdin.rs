@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::budget::Budget;
-use super::socket::{DISCARD_PAUSE, Socket};
 use crate::process::{Held, Leader, Pipe, StdinGuard, pump};
 use crate::proto::ServerEvent;
 use crate::proto::classic::ServerSession;
+use crate::server::accepted::{DISCARD_PAUSE, Socket};
+use crate::server::budget::Budget;
 
 /// Stdin is moved in pieces of at most so many bytes.
 const READ_LEN: u64 = 256 * 1024;

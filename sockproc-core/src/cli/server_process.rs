@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::pidfile::Pidfile;
 use super::signals::{HeldSignals, Signals, unblock_all};
 use crate::process::limit_heaps;
-use crate::server::budget::check_open_files;
+use crate::server::budget::rlimits::check_open_files;
 use crate::server::{BindError, Config, Listener, Server};
 
 /// Why there was nothing to serve, and what to exit with.

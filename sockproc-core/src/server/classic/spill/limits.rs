@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::memory::ReplyMemory;
 use super::slot::Slot;
-use super::spill::{self, Spill};
+use super::{self as spill, Spill};
+use crate::server::classic::memory::ReplyMemory;
 
 /// Where the streams of one run are kept, and how much of them.
 #[derive(Clone)]

@@ -3,17 +3,21 @@
 //! A connection holds one descriptor, a run four more (pidfd and three pipes). One run's worth is set
 //! apart, so that whole requests are answered one by one even when connections hold all the rest.
 
+pub(super) mod eviction;
+pub(crate) mod rlimits;
+mod starts;
+
 use std::io;
 use std::num::NonZero;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::eviction::Idle;
-use super::starts::{SPAWN_FDS, SpawnPermit, Starts};
+use eviction::Idle;
+use rlimits::{open_fds, too_low};
+use starts::{SPAWN_FDS, SpawnPermit, Starts};
 
 /// pidfd, stdin, stdout, stderr.
 const RUN_FDS: u32 = 4;
@@ -32,7 +36,7 @@ pub(crate) struct Budget {
     last_run: Arc<Semaphore>,
     starts: Starts,
     /// Who can give way, see [`eviction`](super::eviction).
-    pub(super) idle: Mutex<Idle>,
+    idle: Mutex<Idle>,
 }
 
 /// A run's descriptors; stdin's goes back as soon as that is closed.
@@ -110,47 +114,6 @@ impl RunPermit {
     }
 }
 
-/// Raises the soft limit on open files to the hard one; gives the limits as they are now, and as they
-/// were if they differ.
-pub(crate) fn raise_open_files() -> (u64, Option<Rlimit>) {
-    let before = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: before.maximum,
-        maximum: before.maximum,
-    };
-    let limit = |rlimit: &Rlimit| rlimit.current.unwrap_or(u64::MAX);
-    if before.current == before.maximum || setrlimit(Resource::Nofile, raised).is_err() {
-        return (limit(&before), None);
-    }
-    (limit(&getrlimit(Resource::Nofile)), Some(before))
-}
-
-/// Fails where not even tokio could start; it would panic.
-#[cfg(feature = "cli")]
-pub(crate) fn check_open_files() -> io::Result<()> {
-    /// Two epoll instances, an event, and the signals' socket pair with a copy.
-    const RUNTIME_FDS: usize = 7;
-    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    let needed = open_fds()? + RUNTIME_FDS + SPARE_FDS + SPAWN_FDS + RUN_FDS as usize + 1;
-    match usize::try_from(limit) {
-        Ok(limit) if limit < needed => Err(too_low(limit, needed)),
-        _ => Ok(()),
-    }
-}
-
-fn too_low(limit: usize, needed: usize) -> io::Error {
-    io::Error::other(format!(
-        "the limit of {limit} open files is too low: {needed} are needed (ulimit -n)"
-    ))
-}
-
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
-}
-
-fn open_fds() -> io::Result<usize> {
-    // The directory itself is one of its entries.
-    Ok(std::fs::read_dir("/proc/self/fd")?
-        .count()
-        .saturating_sub(1))
 }

@@ -5,10 +5,10 @@ use std::os::unix::fs::FileExt;
 
 use rustix::buffer::spare_capacity;
 
-use super::allowance::Full;
 use super::disk::Turn;
-use super::memory::Kept;
-use super::spill::{SLOT_LEN, Spill, offset};
+use super::limits::Full;
+use super::{SLOT_LEN, Spill, offset};
+use crate::server::classic::memory::Kept;
 
 /// Room for [`SLOT_LEN`] bytes that are written from the beginning and can be read until this is
 /// dropped.
@@ -121,7 +121,7 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::memory::ReplyMemory;
+    use crate::server::classic::memory::ReplyMemory;
 
     async fn slot_of(spill: &Spill, byte: u8) -> io::Result<Slot> {
         let mut slot = spill.slot();

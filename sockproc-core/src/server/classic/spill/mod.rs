@@ -4,6 +4,11 @@
 //! its owner drops it, and the file goes when the last slot does. What is not written to a slot takes
 //! no room on the disk, nor does what was given back: holes are made there.
 
+mod disk;
+pub(super) mod limits;
+pub(super) mod room;
+pub(super) mod slot;
+
 use std::fs::File;
 use std::io;
 use std::mem;
@@ -14,9 +19,9 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, fallocate};
 use tokio::sync::Notify;
 
-use super::allowance::Full;
-use super::disk::{Disk, Turn};
-use super::slot::Slot;
+use disk::{Disk, Turn};
+use limits::Full;
+use slot::Slot;
 
 /// Bytes in a slot, at most.
 pub(crate) const SLOT_LEN: usize = 1024 * 1024;

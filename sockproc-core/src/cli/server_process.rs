@@ -18,14 +18,14 @@ use crate::server::{BindError, Config, Listener, Server};
 
 /// Why there was nothing to serve, and what to exit with.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum ServeError {
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
     Start(#[from] io::Error),
 }
 
-impl Failure {
+impl ServeError {
     pub(super) fn exit_code(&self) -> i32 {
         match self {
             Self::Bind(error) => error.errno(),
@@ -44,7 +44,7 @@ pub(super) fn serve(
     bind: impl FnOnce() -> Result<Vec<Listener>, BindError>,
     config: Config,
     ready: impl FnOnce() -> Option<Pidfile>,
-) -> Result<i32, Failure> {
+) -> Result<i32, ServeError> {
     // Shown by ps, and what start-stop-daemon --name looks for, also when an interpreter runs us.
     let _ = rustix::thread::set_name(c"sockproc");
     adopt_orphans();

@@ -35,14 +35,14 @@ const TERMINATE: [Signal; 2] = [Signal::TERM, Signal::CONT];
 /// What ends trees. Its thread ends when the last clone is dropped and the last tree has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Ender {
-    requests: Sender<Request>,
+    orders: Sender<Order>,
     leaders: Arc<Leaders>,
     /// The grace period of runs that are dropped.
     grace: Duration,
 }
 
 #[derive(Debug)]
-enum Request {
+enum Order {
     /// A tree is to be ended.
     End {
         tree: Tree,
@@ -91,14 +91,14 @@ impl Ender {
     /// # Errors
     /// The kernel has no thread.
     pub(crate) fn start(grace: Duration) -> io::Result<Self> {
-        let (requests, incoming) = channel();
+        let (orders, incoming) = channel();
         let leaders = Arc::new(Leaders::default());
         let theirs = leaders.clone();
         thread::Builder::new()
             .name("sockproc-end".into())
             .spawn(move || end_all(&incoming, &theirs))?;
         Ok(Self {
-            requests,
+            orders,
             leaders,
             grace,
         })
@@ -122,7 +122,7 @@ impl Ender {
     /// Kills at once what [`end`](Self::end) still leaves time to.
     pub(super) fn hasten(&self, leader: Pid) {
         let _ = kill_process_group(leader, Signal::KILL);
-        let _ = self.requests.send(Request::Hasten(leader));
+        let _ = self.orders.send(Order::Hasten(leader));
     }
 
     /// Ends `tree` and reaps its leader, in the background.
@@ -140,12 +140,12 @@ impl Ender {
         for &signal in signals {
             let _ = kill_process_group(tree.leader(), signal);
         }
-        let _ = self.requests.send(Request::End { tree, grace, tell });
+        let _ = self.orders.send(Order::End { tree, grace, tell });
     }
 }
 
 /// Takes trees in and looks at all of them until each has ended.
-fn end_all(incoming: &Receiver<Request>, leaders: &Leaders) {
+fn end_all(incoming: &Receiver<Order>, leaders: &Leaders) {
     let mut endings: Vec<Ending> = Vec::new();
     let mut pause = FIRST_LOOK;
     loop {
@@ -156,8 +156,8 @@ fn end_all(incoming: &Receiver<Request>, leaders: &Leaders) {
         };
         match received {
             Ok(first) => {
-                for request in iter::once(first).chain(incoming.try_iter()) {
-                    take_in(&mut endings, request);
+                for order in iter::once(first).chain(incoming.try_iter()) {
+                    take_in(&mut endings, order);
                 }
                 pause = FIRST_LOOK;
             }
@@ -177,10 +177,10 @@ fn end_all(incoming: &Receiver<Request>, leaders: &Leaders) {
 }
 
 /// Adds a tree, or changes how one that is ending already ends: the earlier deadline counts.
-fn take_in(endings: &mut Vec<Ending>, request: Request) {
-    let (leader, new_grace) = match &request {
-        Request::End { tree, grace, .. } => (tree.leader(), *grace),
-        Request::Hasten(leader) => (*leader, Duration::ZERO),
+fn take_in(endings: &mut Vec<Ending>, order: Order) {
+    let (leader, new_grace) = match &order {
+        Order::End { tree, grace, .. } => (tree.leader(), *grace),
+        Order::Hasten(leader) => (*leader, Duration::ZERO),
     };
     let known = endings
         .iter_mut()
@@ -191,11 +191,11 @@ fn take_in(endings: &mut Vec<Ending>, request: Request) {
             Phase::Grace { until } => *until = (Instant::now() + new_grace).min(*until),
             Phase::Killing { .. } => {}
         }
-        if let Request::End { tell, .. } = request {
+        if let Order::End { tell, .. } = order {
             ending.reap |= tell.is_none();
             ending.tell.extend(tell);
         }
-    } else if let Request::End { tree, grace, tell } = request {
+    } else if let Order::End { tree, grace, tell } = order {
         endings.push(Ending {
             tree,
             phase: Phase::Begin { grace },

@@ -22,14 +22,14 @@ use crate::reactor::{self, ready_now};
 /// Dropped without being reaped, it is ended with its tree, and reaped, in the background.
 pub(crate) struct Leader {
     pid: Pid,
-    exit: Exit,
+    exit: ExitWatch,
     /// The end of its tree, once that has begun.
     ending: OnceLock<watch::Receiver<Option<Ended>>>,
     claim: Claim,
 }
 
 /// How the exit of a leader is seen: its pidfd is readable then, for good (pidfd_open(2)).
-enum Exit {
+enum ExitWatch {
     Watched(AsyncFd<OwnedFd>),
     /// The reactor takes no more (epoll_ctl(2), ENOSPC).
     LookedAt(OwnedFd),
@@ -47,10 +47,10 @@ impl Leader {
     /// Watches a child that is in the registry. It runs already, so this does not fail.
     pub(super) fn new(claim: Claim, pidfd: OwnedFd) -> Self {
         let exit = match reactor::try_watch(pidfd, Interest::READABLE) {
-            Ok(pidfd) => Exit::Watched(pidfd),
+            Ok(pidfd) => ExitWatch::Watched(pidfd),
             Err((pidfd, error)) => {
                 tracing::warn!(%error, "cannot watch a leader, looking at it now and then");
-                Exit::LookedAt(pidfd)
+                ExitWatch::LookedAt(pidfd)
             }
         };
         Self {
@@ -64,12 +64,12 @@ impl Leader {
     /// Resolves once the leader has exited; it stays a zombie.
     pub(crate) async fn exited(&self) {
         match &self.exit {
-            Exit::Watched(pidfd) => {
+            ExitWatch::Watched(pidfd) => {
                 if let Err(error) = pidfd.readable().await {
                     tracing::error!(pid = self.pid(), %error, "cannot wait for a leader");
                 }
             }
-            Exit::LookedAt(pidfd) => {
+            ExitWatch::LookedAt(pidfd) => {
                 while ready_now(pidfd, PollFlags::IN).is_empty() {
                     sleep(LOOK_PAUSE).await;
                 }

@@ -29,14 +29,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Clones share the process.
 #[derive(Debug, Clone)]
-pub(crate) struct StdinGuard(Arc<Shared>);
+pub(crate) struct StdinGuard(Arc<Guard>);
 
 /// As long as this lives, the server's descriptors outlive its death by a moment.
 #[derive(Debug)]
-pub(crate) struct Held(Arc<Shared>);
+pub(crate) struct Held(Arc<Guard>);
 
 #[derive(Debug)]
-struct Shared {
+struct Guard {
     leaders: Arc<Leaders>,
     /// How many stdins have not been sent whole.
     held: AtomicUsize,
@@ -49,7 +49,7 @@ struct Shared {
 impl StdinGuard {
     /// Starts nothing yet. The process will not be taken for an orphan, as it is in the registry.
     pub(super) fn new(leaders: Arc<Leaders>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Guard {
             leaders,
             held: AtomicUsize::new(0),
             is_kept_up: AtomicBool::new(false),
@@ -75,7 +75,7 @@ impl StdinGuard {
     }
 }
 
-impl Shared {
+impl Guard {
     fn thread(&self) -> io::Result<&Threads> {
         match self.thread.get() {
             Some(thread) => Ok(thread),

@@ -31,13 +31,13 @@ pub(crate) enum Transport {
 }
 
 /// A non-blocking stream socket in the reactor.
-pub(crate) struct Socket {
+pub(crate) struct Accepted {
     fd: AsyncFd<OwnedFd>,
     transport: Transport,
     strangers: Strangers,
 }
 
-impl Socket {
+impl Accepted {
     /// Takes over a socket that is non-blocking already.
     pub(crate) fn new(fd: OwnedFd, transport: Transport, strangers: Strangers) -> io::Result<Self> {
         Ok(Self {
@@ -194,7 +194,7 @@ impl Socket {
     }
 }
 
-impl AsFd for Socket {
+impl AsFd for Accepted {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

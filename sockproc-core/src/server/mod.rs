@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use crate::process::{Delegation, Spawner, close_inherited_fds, prepare_signals};
 use crate::reactor::{ready_now, watch};
-use accepted::{Socket, Transport};
+use accepted::{Accepted, Transport};
 use budget::Budget;
 use classic::Exchange;
 use classic::memory::ReplyMemory;
@@ -44,14 +44,14 @@ use strangers::Strangers;
 /// It owns the process that it lives in: it raises the limit on open files, puts SIGCHLD back to its
 /// default, ignores SIGXFSZ, unblocks all signals and marks inherited descriptors close-on-exec.
 pub struct Server {
-    shared: Arc<Shared>,
+    common: Arc<Common>,
 }
 
 /// The time that clients have to read the replies of commands that were killed at the end.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
 
 /// What every connection needs.
-pub(crate) struct Shared {
+pub(crate) struct Common {
     config: Config,
     budget: Budget,
     spawner: Spawner,
@@ -80,7 +80,7 @@ impl Server {
         };
         let spill = Spill::new(config.spill_dir.clone(), config.max_spill_total);
         Ok(Self {
-            shared: Arc::new(Shared {
+            common: Arc::new(Common {
                 budget: Budget::new(limit)?,
                 spawner: Spawner::new(before, config.kill_grace)?
                     .with_cgroups(delegation)
@@ -144,19 +144,19 @@ impl Server {
         let (running, mut all_ended) = mpsc::channel::<()>(1);
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            let (shared, running) = (self.shared.clone(), running.clone());
-            accepting.spawn(shared.accept_all(listener, running));
+            let (common, running) = (self.common.clone(), running.clone());
+            accepting.spawn(common.accept_all(listener, running));
         }
         tokio::select! {
             () = stop => {}
             Some(ended) = accepting.join_next() => ended.map_err(io::Error::other)??,
         }
         info!("draining");
-        self.shared.shutdown.drain();
+        self.common.shutdown.drain();
         while accepting.join_next().await.is_some() {}
         drop(running);
         let timeout = async {
-            match self.shared.config.drain_timeout {
+            match self.common.config.drain_timeout {
                 Some(timeout) => tokio::time::sleep(timeout).await,
                 None => std::future::pending().await,
             }
@@ -166,14 +166,14 @@ impl Server {
             () = stop_now => {}
             () = timeout => {}
         }
-        if self.shared.config.drain_timeout.is_none() {
-            self.shared.shutdown.hurry();
+        if self.common.config.drain_timeout.is_none() {
+            self.common.shutdown.hurry();
             all_ended.recv().await;
             return Ok(());
         }
-        self.shared.shutdown.kill();
+        self.common.shutdown.kill();
         // Clients that do not read, and commands that nothing kills, are left behind.
-        let limit = self.shared.config.kill_grace + LAST_REPLIES;
+        let limit = self.common.config.kill_grace + LAST_REPLIES;
         let _ = tokio::time::timeout(limit, all_ended.recv()).await;
         Ok(())
     }
@@ -193,10 +193,10 @@ impl Server {
     ) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         let _orphans = self.reap_orphans();
-        let mut served = pin!(self.shared.serve(socket, Transport::Unix));
+        let mut served = pin!(self.common.serve(socket, Transport::Unix));
         tokio::select! {
             served = &mut served => return served,
-            () = stop_now => self.shared.shutdown.kill(),
+            () = stop_now => self.common.shutdown.kill(),
         }
         served.await
     }
@@ -205,13 +205,13 @@ impl Server {
     fn reap_orphans(&self) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         if getpid().is_init() || matches!(child_subreaper(), Ok(Some(_))) {
-            tasks.spawn(orphans::reap(self.shared.spawner.clone()));
+            tasks.spawn(orphans::reap(self.common.spawner.clone()));
         }
         tasks
     }
 }
 
-impl Shared {
+impl Common {
     /// Accepts until the server drains; then takes in who has connected before, and closes.
     async fn accept_all(
         self: Arc<Self>,
@@ -275,7 +275,7 @@ impl Shared {
 
     async fn serve(&self, socket: OwnedFd, transport: Transport) -> io::Result<()> {
         let id = self.next_id.fetch_add(1, Relaxed);
-        let socket = Socket::new(socket, transport, self.strangers.clone())?;
+        let socket = Accepted::new(socket, transport, self.strangers.clone())?;
         Exchange::new(self, socket, id).serve().await;
         Ok(())
     }

@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::net::getpeername;
 
-use super::accepted::{Socket, Transport};
+use super::accepted::{Accepted, Transport};
 
 /// Prints a connection's peer; asks the kernel only when it is printed.
-pub(crate) struct Peer<'a>(pub(crate) &'a Socket);
+pub(crate) struct Peer<'a>(pub(crate) &'a Accepted);
 
 impl fmt::Display for Peer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

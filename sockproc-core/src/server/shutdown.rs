@@ -1,4 +1,4 @@
-//! The steps of a shut-down, as every connection sees them.
+//! The stages of a shut-down, as every connection sees them.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// How far a shut-down has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum Stage {
     Serving,
     /// Nothing new is taken; what runs goes on.
     Draining,
@@ -17,35 +17,35 @@ enum Step {
 }
 
 /// Told by the server, watched by its connections.
-pub(crate) struct Shutdown(watch::Sender<Step>);
+pub(crate) struct Shutdown(watch::Sender<Stage>);
 
 impl Shutdown {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(Step::Serving))
+        Self(watch::Sender::new(Stage::Serving))
     }
 
     pub(crate) fn drain(&self) {
-        self.0.send_replace(Step::Draining);
+        self.0.send_replace(Stage::Draining);
     }
 
     pub(crate) fn hurry(&self) {
-        self.0.send_replace(Step::Hurrying);
+        self.0.send_replace(Stage::Hurrying);
     }
 
     pub(crate) fn kill(&self) {
-        self.0.send_replace(Step::Killing);
+        self.0.send_replace(Stage::Killing);
     }
 
     /// Resolves once idle connections are to end.
     pub(crate) async fn draining(&self) {
-        self.reached(Step::Draining).await;
+        self.reached(Stage::Draining).await;
     }
 
     /// Resolves once a client that lets the server wait is to be left: at once when that was asked for,
     /// else after `patience`, counted from the beginning of the shut-down or from now.
     pub(crate) async fn leaving(&self, patience: Duration) {
         tokio::select! {
-            () = self.reached(Step::Hurrying) => {}
+            () = self.reached(Stage::Hurrying) => {}
             () = async {
                 self.draining().await;
                 tokio::time::sleep(patience).await;
@@ -55,21 +55,21 @@ impl Shutdown {
 
     /// Resolves once running commands are to be ended.
     pub(crate) async fn killing(&self) {
-        self.reached(Step::Killing).await;
+        self.reached(Stage::Killing).await;
     }
 
     /// Whether clients are no longer waited for.
     pub(crate) fn is_hurrying(&self) -> bool {
-        *self.0.borrow() >= Step::Hurrying
+        *self.0.borrow() >= Stage::Hurrying
     }
 
     /// Whether running commands are to be ended: at once, when those who wait are still being told.
     pub(crate) fn is_killing(&self) -> bool {
-        *self.0.borrow() == Step::Killing
+        *self.0.borrow() == Stage::Killing
     }
 
-    async fn reached(&self, step: Step) {
+    async fn reached(&self, stage: Stage) {
         // Fails only without a sender, which `self` is.
-        let _ = self.0.subscribe().wait_for(|now| *now >= step).await;
+        let _ = self.0.subscribe().wait_for(|now| *now >= stage).await;
     }
 }

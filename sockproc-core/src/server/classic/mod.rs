@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
-use super::Shared;
-use super::accepted::{Socket, Transport};
+use super::Common;
+use super::accepted::{Accepted, Transport};
 use super::budget::RunPermit;
 use super::peer::Peer;
 use crate::process::{Leader, Pipe, Process, is_short_of_descriptors};
@@ -33,8 +33,8 @@ const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were s
 
 /// A connection on its way through its one exchange.
 pub(crate) struct Exchange<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) socket: Socket,
+    pub(super) common: &'a Common,
+    pub(super) socket: Accepted,
     pub(super) session: ServerSession,
     pub(super) id: u64,
 }
@@ -48,13 +48,13 @@ enum Opening {
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(shared: &'a Shared, socket: Socket, id: u64) -> Self {
+    pub(crate) fn new(common: &'a Common, socket: Accepted, id: u64) -> Self {
         let session = match socket.transport() {
             Transport::Unix => ServerSession::new(),
             Transport::Tcp => ServerSession::new().refuse_http(),
         };
         Self {
-            shared,
+            common,
             socket,
             session,
             id,
@@ -72,7 +72,7 @@ impl<'a> Exchange<'a> {
             }
         };
         match answered {
-            Ok(()) => Box::pin(self.linger()).await,
+            Ok(()) => Box::pin(self.see_off()).await,
             Err(error) => debug!(id = self.id, %error, "client gone before its answer was sent"),
         }
     }
@@ -80,7 +80,7 @@ impl<'a> Exchange<'a> {
     /// Reads until the command can be started.
     async fn open(&mut self) -> Opening {
         // From its first moment on: single bytes now and then keep no connection alive.
-        let idle = self.shared.budget.waiting();
+        let idle = self.common.budget.waiting();
         loop {
             match self.session.next_event() {
                 Ok(Some(ServerEvent::Run(request))) => return Opening::Run(request),
@@ -91,7 +91,7 @@ impl<'a> Exchange<'a> {
                 biased;
                 read = self.socket.receive(|data| self.session.receive_data(data)) => read,
                 () = idle.evicted() => return Opening::Gone,
-                () = self.shared.shutdown.draining() => return Opening::Gone,
+                () = self.common.shutdown.draining() => return Opening::Gone,
             };
             match read {
                 Ok(0) if !self.socket.is_hung_up() => self.session.receive_eof(),
@@ -104,16 +104,16 @@ impl<'a> Exchange<'a> {
     async fn run_when_there_is_room(&mut self, request: Box<Request>) -> io::Result<()> {
         tokio::select! {
             biased;
-            () = self.shared.shutdown.killing() => self.refuse(&shutting_down()).await,
+            () = self.common.shutdown.killing() => self.refuse(&shutting_down()).await,
             () = self.given_up() => Err(io::ErrorKind::ConnectionAborted.into()),
-            permit = self.shared.budget.run() => self.run(request, permit).await,
+            permit = self.common.budget.run() => self.run(request, permit).await,
         }
     }
 
     /// Resolves when the client has gone and its run is not to go on: its request is cut, or the server
     /// is told to end what its clients give up.
     async fn given_up(&self) {
-        match self.shared.config.classic_on_disconnect {
+        match self.common.config.classic_on_disconnect {
             OnDisconnect::Kill => self.socket.hung_up().await,
             OnDisconnect::Finish => self.socket.gone_before(self.session.stdin_missing()).await,
         }
@@ -122,9 +122,9 @@ impl<'a> Exchange<'a> {
     /// Runs the command and sends its reply.
     async fn run(&mut self, request: Box<Request>, permit: RunPermit) -> io::Result<()> {
         let spawned = {
-            let _room = self.shared.budget.spawn().await;
+            let _room = self.common.budget.spawn().await;
             // The room may be that of a command which has been killed.
-            if self.shared.shutdown.is_killing() {
+            if self.common.shutdown.is_killing() {
                 return self.refuse(&shutting_down()).await;
             }
             self.spawn(&request).await
@@ -142,9 +142,9 @@ impl<'a> Exchange<'a> {
         const PAUSE: Duration = Duration::from_millis(5);
         let (begin, mut pause) = (Instant::now(), None);
         loop {
-            match Process::spawn(&self.shared.spawner, &request.invocation).await {
+            match Process::spawn(&self.common.spawner, &request.invocation).await {
                 Err(error) if is_short_of_descriptors(&error) && begin.elapsed() < PATIENCE => {
-                    pause.get_or_insert_with(|| self.shared.strangers.pause());
+                    pause.get_or_insert_with(|| self.common.strangers.pause());
                     tokio::time::sleep(PAUSE).await;
                 }
                 spawned => return spawned,
@@ -212,14 +212,14 @@ impl<'a> Exchange<'a> {
     where
         'a: 'b,
     {
-        let Shared {
+        let Common {
             config,
             budget,
             memory,
             spill,
             shutdown,
             ..
-        } = self.shared;
+        } = self.common;
         Rules {
             room: Room {
                 allowance: Allowance::new(memory, spill, config.max_spill),
@@ -243,10 +243,10 @@ impl<'a> Exchange<'a> {
         outputs: impl Future<Output = Outputs>,
         stop: &Stop,
     ) -> Option<Outputs> {
-        let (socket, config) = (&self.socket, &self.shared.config);
-        let guard = self.shared.spawner.stdin_guard().clone();
+        let (socket, config) = (&self.socket, &self.common.config);
+        let guard = self.common.spawner.stdin_guard().clone();
         let (open, stdin_closed) = stdin::Open::new(stdin, guard, permit);
-        let feed = Feed::new(socket, &mut self.session, &self.shared.budget, leader, open);
+        let feed = Feed::new(socket, &mut self.session, &self.common.budget, leader, open);
         let given_up = async {
             match config.classic_on_disconnect {
                 OnDisconnect::Finish => std::future::pending().await,
@@ -278,7 +278,7 @@ impl<'a> Exchange<'a> {
                 // What the command left behind may still read its stdin: it gets all of it.
                 tokio::select! {
                     _ = stdin_closed => {}
-                    () = self.shared.shutdown.killing() => {}
+                    () = self.common.shutdown.killing() => {}
                 }
             }
             outputs

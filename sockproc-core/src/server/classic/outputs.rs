@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::spill::limits::Full;
 use super::spill::room::Room;
-use super::spool::{Discard, Spool};
+use super::spool::{Nowhere, Spool};
 use crate::process::pump::{self, Sink};
 use crate::process::{Leader, Pipe};
 use crate::server::shutdown::Shutdown;
@@ -117,7 +117,7 @@ async fn keep(pipe: &Pipe, sink: &mut Spool, activity: &Activity, room: &Room<'_
         let _ = activity.cut.set(error);
         activity.full.notify_one();
         let mut watched = Watched {
-            sink: &mut Discard::default(),
+            sink: &mut Nowhere::default(),
             activity,
             room,
         };

@@ -18,7 +18,7 @@ use crate::server::peer::Peer;
 const SMALL_REPLY_LEN: usize = 64 * 1024;
 
 /// After the reply a client has so much time to close, or to go on with stdin that it has announced.
-const LINGER: Duration = Duration::from_secs(2);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A client that sends more than this past what it announced is cut off.
 const MAX_DISCARD_LEN: u64 = 64 * 1024 * 1024;
@@ -65,14 +65,14 @@ impl Exchange<'_> {
 
     /// Ends our direction and waits for the client to end its own: a close with unread bytes would
     /// reset the connection, and on TCP the reply with it.
-    pub(super) async fn linger(&self) {
+    pub(super) async fn see_off(&self) {
         self.socket.half_close();
-        let idle = self.shared.budget.waiting();
+        let idle = self.common.budget.waiting();
         tokio::select! {
             () = self.discard_rest() => {}
             () = idle.evicted() => {}
-            () = self.shared.shutdown.leaving(LINGER) => {}
-            () = self.shared.shutdown.killing() => {}
+            () = self.common.shutdown.leaving(CLOSE_PATIENCE) => {}
+            () = self.common.shutdown.killing() => {}
         }
     }
 
@@ -101,9 +101,9 @@ impl Exchange<'_> {
                 }
             }
             let stalled = if is_spilled {
-                self.shared.budget.stalled_with_spill()
+                self.common.budget.stalled_with_spill()
             } else {
-                self.shared.budget.stalled()
+                self.common.budget.stalled()
             };
             let untaken = self.socket.untaken();
             tokio::select! {
@@ -112,12 +112,12 @@ impl Exchange<'_> {
                 () = async {
                     tokio::select! {
                         () = stalled.evicted() => {}
-                        () = self.shared.shutdown.leaving(MAX_UNREAD) => {}
+                        () = self.common.shutdown.leaving(MAX_UNREAD) => {}
                     }
                 } => {
                     // The kernel takes more only when much of what it has is gone. A slow client that
                     // reads steadily has begun to wait anew all the same.
-                    if self.socket.untaken() == untaken || self.shared.shutdown.is_hurrying() {
+                    if self.socket.untaken() == untaken || self.common.shutdown.is_hurrying() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
                 }
@@ -144,12 +144,12 @@ impl Exchange<'_> {
     }
 
     /// Reads and forgets what the client still sends after its reply: stdin that it has announced, until
-    /// it is silent for [`LINGER`]; then for so long what it has not announced.
+    /// it is silent for [`CLOSE_PATIENCE`]; then for so long what it has not announced.
     async fn discard_rest(&self) {
         let mut announced = self.session.stdin_left();
-        if self.discard(&mut announced, LINGER).await {
+        if self.discard(&mut announced, CLOSE_PATIENCE).await {
             let mut left = MAX_DISCARD_LEN;
-            let _ = timeout(LINGER, self.discard(&mut left, LINGER)).await;
+            let _ = timeout(CLOSE_PATIENCE, self.discard(&mut left, CLOSE_PATIENCE)).await;
         }
     }
 

@@ -60,7 +60,7 @@ impl Pieces {
 
 /// Takes everything and keeps nothing: what a cut stream goes on into.
 #[derive(Default)]
-pub(crate) struct Discard(Vec<u8>);
+pub(crate) struct Nowhere(Vec<u8>);
 
 impl Spool {
     pub(crate) fn new(allowance: Allowance) -> Self {
@@ -185,7 +185,7 @@ impl Sink for Spool {
     }
 }
 
-impl Sink for Discard {
+impl Sink for Nowhere {
     fn buffer(&mut self) -> io::Result<&mut Vec<u8>> {
         let refused = |_| io::Error::from(io::ErrorKind::OutOfMemory);
         self.0.try_reserve(FIRST_LEN).map_err(refused)?;

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::process::{Held, Leader, Pipe, StdinGuard, pump};
 use crate::proto::ServerEvent;
 use crate::proto::classic::ServerSession;
-use crate::server::accepted::{DISCARD_PAUSE, Socket};
+use crate::server::accepted::{Accepted, DISCARD_PAUSE};
 use crate::server::budget::Budget;
 
 /// Stdin is moved in pieces of at most so many bytes.
@@ -59,7 +59,7 @@ impl Open {
 
 /// Moves stdin from a client to its command.
 pub(crate) struct Feed<'a> {
-    socket: &'a Socket,
+    socket: &'a Accepted,
     session: &'a mut ServerSession,
     budget: &'a Budget,
     leader: &'a Leader,
@@ -69,7 +69,7 @@ pub(crate) struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     pub(crate) fn new(
-        socket: &'a Socket,
+        socket: &'a Accepted,
         session: &'a mut ServerSession,
         budget: &'a Budget,
         leader: &'a Leader,
@@ -152,7 +152,7 @@ impl<'a> Feed<'a> {
 
 /// Reads from the client; meanwhile lets go of a pipe that no process reads any more.
 async fn read_or_close(
-    socket: &Socket,
+    socket: &Accepted,
     open: &mut Option<Open>,
     buffer: &mut Vec<u8>,
     most: u64,

@@ -31,9 +31,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// Where slots come from; clones share the file.
 #[derive(Clone)]
-pub(crate) struct Spill(Arc<Shared>);
+pub(crate) struct Spill(Arc<SpillFile>);
 
-struct Shared {
+struct SpillFile {
     dir: PathBuf,
     /// The most bytes at one time.
     max_len: u64,
@@ -72,7 +72,7 @@ pub(crate) struct HeldUp(Spill, u64);
 impl Spill {
     /// A spill file in `dir`, made when it is first needed.
     pub(crate) fn new(dir: PathBuf, max_len: u64) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SpillFile {
             dir,
             max_len,
             slots: Mutex::default(),

@@ -30,7 +30,10 @@ const LAST_LOOK: Duration = Duration::from_millis(32);
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A stopped process would sleep through SIGTERM alone.
-const TERMINATE: [Signal; 2] = [Signal::TERM, Signal::CONT];
+const TERMINATE: &[Signal] = &[Signal::TERM, Signal::CONT];
+
+/// What a shell with job control ends for: it ignores SIGTERM.
+const HANG_UP: &[Signal] = &[Signal::HUP, Signal::TERM, Signal::CONT];
 
 /// What ends trees. Its thread ends when the last clone is dropped and the last tree has ended.
 #[derive(Debug, Clone)]
@@ -48,25 +51,21 @@ enum Order {
         tree: Tree,
         grace: Duration,
         /// Told of the end. If there is no one to tell, the leader is reaped here.
-        tell: Option<watch::Sender<Option<Ended>>>,
+        tell: Option<watch::Sender<Option<Survivors>>>,
     },
     /// The grace period of this leader's tree is over, if it has one.
     Hasten(Pid),
 }
 
-/// How the end of a tree turned out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// Members that live on although they got SIGKILL, as far as this process can see.
-    pub(crate) survivors: Vec<Pid>,
-}
+/// Members that live on although they got SIGKILL, as far as this process can see.
+pub(crate) type Survivors = Vec<Pid>;
 
 /// A tree on its way to its end.
 #[derive(Debug)]
 struct Ending {
     tree: Tree,
     phase: Phase,
-    tell: Vec<watch::Sender<Option<Ended>>>,
+    tell: Vec<watch::Sender<Option<Survivors>>>,
     reap: bool,
 }
 
@@ -113,7 +112,7 @@ impl Ender {
     /// a grace period SIGKILL is the only signal. The receiver is told of the end.
     ///
     /// The leader must not be reaped before that: its zombie pins the number of the group.
-    pub(super) fn end(&self, tree: Tree, grace: Duration) -> watch::Receiver<Option<Ended>> {
+    pub(super) fn end(&self, tree: Tree, grace: Duration) -> watch::Receiver<Option<Survivors>> {
         let (tell, told) = watch::channel(None);
         self.begin(tree, grace, Some(tell));
         told
@@ -132,10 +131,10 @@ impl Ender {
 
     /// The group gets its signals here and now: a command that is to be ended goes on no longer than it
     /// must. One call reaches all of the group, so that no member can fork away from it.
-    fn begin(&self, tree: Tree, grace: Duration, tell: Option<watch::Sender<Option<Ended>>>) {
+    fn begin(&self, tree: Tree, grace: Duration, tell: Option<watch::Sender<Option<Survivors>>>) {
         let signals: &[Signal] = match grace {
             Duration::ZERO => &[Signal::KILL],
-            _ => &TERMINATE,
+            _ => first_signals(&tree),
         };
         for &signal in signals {
             let _ = kill_process_group(tree.leader(), signal);
@@ -231,10 +230,9 @@ impl Ending {
                 return ControlFlow::Continue(());
             }
         }
-        let survivors: Vec<_> = members.iter().map(|entry| entry.pid).collect();
+        let survivors: Survivors = members.iter().map(|entry| entry.pid).collect();
         for tell in self.tell.drain(..) {
-            let survivors = survivors.clone();
-            let _ = tell.send(Some(Ended { survivors }));
+            let _ = tell.send(Some(survivors.clone()));
         }
         ControlFlow::Break(())
     }
@@ -248,7 +246,8 @@ impl Ending {
     /// member cleans up with.
     fn terminate(&self, members: &[Entry]) {
         for entry in members.iter().filter(|entry| !self.is_in_group(entry)) {
-            TERMINATE.iter().for_each(|&signal| send(entry, signal));
+            let signals = first_signals(&self.tree).iter();
+            signals.for_each(|&signal| send(entry, signal));
         }
     }
 
@@ -276,6 +275,15 @@ impl Ending {
 
     fn is_in_group(&self, entry: &Entry) -> bool {
         entry.group == self.tree.leader().as_raw_nonzero().get()
+    }
+}
+
+/// What a tree gets that is to end.
+fn first_signals(tree: &Tree) -> &'static [Signal] {
+    if tree.has_terminal() {
+        HANG_UP
+    } else {
+        TERMINATE
     }
 }
 

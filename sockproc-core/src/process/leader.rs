@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::end::{Ended, Ender};
+use super::end::{Ender, Survivors};
 use super::tree::{Marks, Tree};
 use crate::proto::WaitStatus;
 use crate::reactor::{self, ready_now};
@@ -24,8 +24,24 @@ pub(crate) struct Leader {
     pid: Pid,
     exit: ExitWatch,
     /// The end of its tree, once that has begun.
-    ending: OnceLock<watch::Receiver<Option<Ended>>>,
+    ending: OnceLock<watch::Receiver<Option<Survivors>>>,
     claim: Claim,
+}
+
+/// How a leader ended, and its time on a processor: its own, and that of all that it has waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reaped {
+    pub(crate) status: WaitStatus,
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+}
+
+/// What lives on of a tree although it was killed, as far as this process can see: the kernel or another
+/// user holds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    /// Whether the leader lives on.
+    pub(crate) has_leader: bool,
 }
 
 /// How the exit of a leader is seen: its pidfd is readable then, for good (pidfd_open(2)).
@@ -77,20 +93,21 @@ impl Leader {
         }
     }
 
-    /// Ends the tree: SIGTERM, `grace` for all of it to exit, SIGKILL for what is left. Returns whether
-    /// the leader has exited; if not, the kernel or another user holds it. A second call waits for the
-    /// same end.
+    /// Ends the tree: SIGTERM, `grace` for all of it to exit, SIGKILL for what is left. A second call
+    /// waits for the same end.
     ///
     /// # Cancel safety
     /// The tree is ended even if the future is dropped.
-    pub(crate) async fn terminate(&self, grace: Duration) -> bool {
+    pub(crate) async fn terminate(&self, grace: Duration) -> Ended {
         let ending = || self.claim.ender.end(self.claim.tree(), grace);
-        let survivors = ended(self.ending.get_or_init(ending)).await.survivors;
+        let survivors = ended(self.ending.get_or_init(ending)).await;
         if !survivors.is_empty() {
             let pids: Vec<_> = survivors.iter().map(|pid| pid.as_raw_nonzero()).collect();
             tracing::warn!(leader = self.pid(), ?pids, "killed, but these live on");
         }
-        !survivors.contains(&self.pid)
+        Ended {
+            has_leader: survivors.contains(&self.pid),
+        }
     }
 
     /// Kills the tree, its group at once; returns when that is done.
@@ -102,19 +119,19 @@ impl Leader {
         self.terminate(Duration::ZERO).await;
     }
 
-    /// The wait status; waits for the exit if it has not come yet, and for the end of the tree if that
+    /// How it ended; waits for the exit if it has not come yet, and for the end of the tree if that
     /// has begun.
     ///
     /// # Errors
     /// The status is lost: something else in this process has waited for our child.
-    pub(crate) async fn reap(mut self) -> io::Result<WaitStatus> {
+    pub(crate) async fn reap(mut self) -> io::Result<Reaped> {
         if let Some(ending) = self.ending.get() {
             ended(ending).await;
         }
         self.exited().await;
         loop {
-            if let Some(status) = self.claim.wait()? {
-                return Ok(status);
+            if let Some(reaped) = self.claim.wait()? {
+                return Ok(reaped);
             }
             // A tracer has it (ptrace(2)), and our turn comes when that lets go of it.
             sleep(LOOK_PAUSE).await;
@@ -127,11 +144,11 @@ impl Leader {
 }
 
 /// Resolves when a tree has ended.
-async fn ended(ending: &watch::Receiver<Option<Ended>>) -> Ended {
+async fn ended(ending: &watch::Receiver<Option<Survivors>>) -> Survivors {
     let mut ending = ending.clone();
     let told = ending.wait_for(Option::is_some).await;
     told.ok()
-        .and_then(|ended| ended.clone())
+        .and_then(|survivors| survivors.clone())
         .unwrap_or_default()
 }
 
@@ -147,7 +164,7 @@ impl Claim {
     }
 
     /// The wait status, if it is there for us; never blocks.
-    fn wait(&mut self) -> io::Result<Option<WaitStatus>> {
+    fn wait(&mut self) -> io::Result<Option<Reaped>> {
         let waited = self.ender.leaders().wait_for_leader(self.pid);
         self.used = !matches!(waited, Ok(None));
         waited

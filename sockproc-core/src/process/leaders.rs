@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::sync::Notify;
 
-use crate::proto::WaitStatus;
+use super::leader::Reaped;
+use super::sys;
 
 /// A registry of the leaders that have not been reaped.
 #[derive(Debug, Default)]
@@ -46,10 +47,10 @@ impl Leaders {
 
     /// Makes a child by `spawn`, without an instant in which it could be taken for an orphan. `spawn`
     /// has the child write its number.
-    pub(super) fn add_leader<T>(
+    pub(super) fn add_leader<T, E>(
         &self,
-        spawn: impl FnOnce(&Newborn) -> io::Result<(Pid, T)>,
-    ) -> io::Result<(Pid, T)> {
+        spawn: impl FnOnce(&Newborn) -> Result<(Pid, T), E>,
+    ) -> Result<(Pid, T), E> {
         let newborn = Arc::new(Newborn::new(0));
         self.children().newborn.push(newborn.clone());
         if self.is_awaited.swap(false, Relaxed) {
@@ -72,15 +73,15 @@ impl Leaders {
         self.birth.notified().await;
     }
 
-    /// The wait status of a leader that has exited; never blocks. It is forgotten in the same moment,
+    /// How a leader has exited, if it has; never blocks. It is forgotten in the same moment,
     /// as its number can be given again.
-    pub(super) fn wait_for_leader(&self, pid: Pid) -> io::Result<Option<WaitStatus>> {
+    pub(super) fn wait_for_leader(&self, pid: Pid) -> io::Result<Option<Reaped>> {
         let mut children = self.children();
-        let waited = waitpid(Some(pid), WaitOptions::NOHANG);
+        let waited = sys::wait4(pid);
         if !matches!(waited, Ok(None)) {
             children.leaders.remove(&pid);
         }
-        Ok(waited?.map(|(_, status)| WaitStatus::from_raw(status.as_raw())))
+        waited
     }
 
     /// Waits for every child that has exited and is no leader. Returns whether there is any child left.

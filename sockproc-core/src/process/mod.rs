@@ -1,7 +1,6 @@
 //! Supervision: one command from spawn to reap. Knows pids and pipes, not sockets.
 
 mod cgroup;
-mod command_line;
 mod end;
 mod leader;
 mod leaders;
@@ -10,6 +9,8 @@ mod process_table;
 pub(crate) mod pump;
 mod spawn;
 mod spawner;
+mod spec;
+mod start_error;
 mod stdin_guard;
 mod sys;
 #[cfg(test)]
@@ -17,57 +18,46 @@ mod tests;
 mod tree;
 
 pub(crate) use cgroup::Delegation;
-pub(crate) use command_line::CommandLine;
-pub(crate) use leader::Leader;
+pub(crate) use leader::{Ended, Leader, Reaped};
 pub(crate) use leaders::Leaders;
-#[cfg(feature = "cli")]
-pub(crate) use spawn::is_default;
-pub(crate) use spawn::{close_inherited_fds, prepare_signals};
 pub(crate) use spawner::Spawner;
+pub(crate) use spec::{Passed, Spec};
+pub(crate) use start_error::{StartError, StartStep};
 pub(crate) use stdin_guard::{Held, StdinGuard};
+pub(crate) use sys::{close_inherited_fds, prepare_signals, untaken};
 #[cfg(feature = "cli")]
-pub(crate) use sys::limit_heaps;
-pub(crate) use sys::untaken;
+pub(crate) use sys::{is_default, limit_heaps};
 
-use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use crate::proto::Invocation;
 use pipes::OurEnds;
 use spawner::Started;
 
 /// Our end of a pipe whose other end a command holds.
 pub(crate) type Pipe = AsyncFd<OwnedFd>;
 
-/// A running command: its leader, and our ends of its three pipes.
+/// A running command: its leader, and our ends of those of its streams that are piped.
 pub(crate) struct Process {
     pub(crate) leader: Leader,
-    pub(crate) stdin: Pipe,
-    pub(crate) stdout: Pipe,
-    pub(crate) stderr: Pipe,
-}
-
-/// Whether there was no descriptor for a start, which may pass.
-pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+    pub(crate) stdin: Option<Pipe>,
+    pub(crate) stdout: Option<Pipe>,
+    pub(crate) stderr: Option<Pipe>,
 }
 
 impl Process {
-    /// Starts a command in a process group of its own.
+    /// Starts a command.
     ///
     /// # Errors
     /// The command was not started.
     ///
     /// # Cancel safety
     /// If the future is dropped, a command that starts all the same is ended.
-    pub(crate) async fn spawn(spawner: &Spawner, invocation: &Invocation) -> io::Result<Self> {
-        let line = CommandLine::new(invocation)?;
-        let (ours, theirs) = pipes::make()?;
-        let Started { claim, pidfd } = spawner.spawn(line, theirs).await?;
+    pub(crate) async fn spawn(spawner: &Spawner, spec: Arc<Spec>) -> Result<Self, StartError> {
+        let (ours, theirs) = pipes::make(spec.streams).map_err(StartError::at(StartStep::Pipe))?;
+        let Started { claim, pidfd } = spawner.spawn(spec, theirs).await?;
         let OurEnds {
             stdin,
             stdout,

@@ -1,4 +1,4 @@
-//! The three pipes of a command: our ends and the command's.
+//! The pipes of a command: our ends and the command's.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,46 +8,59 @@ use tokio::io::Interest;
 
 use super::Pipe;
 use super::process_table::ChildEnd;
+use crate::proto::StreamMode;
 use crate::reactor::watch;
 
 /// Our ends, in the reactor already: nothing of them can fail once the command runs.
+#[derive(Default)]
 pub(super) struct OurEnds {
-    pub(super) stdin: Pipe,
-    pub(super) stdout: Pipe,
-    pub(super) stderr: Pipe,
+    pub(super) stdin: Option<Pipe>,
+    pub(super) stdout: Option<Pipe>,
+    pub(super) stderr: Option<Pipe>,
 }
 
-/// The command's stdin, stdout and stderr; open here until it has been started.
-pub(super) struct TheirEnds(pub(super) [OwnedFd; 3]);
+/// The command's stdin, stdout and stderr, as far as they are pipes; open here until it has been started.
+pub(super) struct TheirEnds(pub(super) [Option<OwnedFd>; 3]);
 
-/// Makes the pipes.
-pub(super) fn make() -> io::Result<(OurEnds, TheirEnds)> {
-    let (child_stdin, stdin) = pipe()?;
-    let (stdout, child_stdout) = pipe()?;
-    let (stderr, child_stderr) = pipe()?;
-    let ours = OurEnds {
-        stdin: ours(stdin, Interest::WRITABLE)?,
-        stdout: ours(stdout, Interest::READABLE)?,
-        stderr: ours(stderr, Interest::READABLE)?,
-    };
-    Ok((ours, TheirEnds([child_stdin, child_stdout, child_stderr])))
+/// Makes the pipes of those streams that are piped.
+pub(super) fn make(streams: [StreamMode; 3]) -> io::Result<(OurEnds, TheirEnds)> {
+    let mut ours = OurEnds::default();
+    let mut theirs = [None, None, None];
+    let [stdin, stdout, stderr] = streams.map(|mode| mode == StreamMode::Piped);
+    if stdin {
+        let (read, write) = pipe()?;
+        ours.stdin = Some(watched(write, Interest::WRITABLE)?);
+        theirs[0] = Some(read);
+    }
+    if stdout {
+        let (read, write) = pipe()?;
+        ours.stdout = Some(watched(read, Interest::READABLE)?);
+        theirs[1] = Some(write);
+    }
+    if stderr {
+        let (read, write) = pipe()?;
+        ours.stderr = Some(watched(read, Interest::READABLE)?);
+        theirs[2] = Some(write);
+    }
+    Ok((ours, TheirEnds(theirs)))
 }
 
 impl TheirEnds {
     /// What tells who holds them.
     pub(super) fn marks(&self) -> io::Result<Vec<ChildEnd>> {
         let ends = (0..).zip(&self.0);
-        ends.map(|(number, fd)| {
-            Ok(ChildEnd {
-                inode: rustix::fs::fstat(fd)?.st_ino,
-                is_for_writing: number > 0,
+        ends.filter_map(|(number, fd)| Some((number, fd.as_ref()?)))
+            .map(|(number, fd)| {
+                Ok(ChildEnd {
+                    inode: rustix::fs::fstat(fd)?.st_ino,
+                    is_for_writing: number > 0,
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 }
 
-fn ours(fd: OwnedFd, interest: Interest) -> io::Result<Pipe> {
+fn watched(fd: OwnedFd, interest: Interest) -> io::Result<Pipe> {
     rustix::io::ioctl_fionbio(&fd, true)?;
     watch(fd, interest)
 }

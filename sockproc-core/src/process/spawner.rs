@@ -9,21 +9,23 @@ use std::time::Duration;
 use rustix::process::Rlimit;
 use tokio::sync::oneshot;
 
+use super::Leaders;
 use super::cgroup::Delegation;
-use super::command_line::environment;
 use super::end::Ender;
 use super::leader::Claim;
 use super::pipes::TheirEnds;
-use super::spawn::{self, Plan};
+use super::spawn::{self, Place, Plan};
+use super::spec::{Spec, environment};
+use super::start_error::{StartError, StartStep};
 use super::stdin_guard::StdinGuard;
+use super::sys;
 use super::tree::Marks;
-use super::{CommandLine, Leaders};
 use crate::threads::Threads;
 
 /// Signals 1–64 on Linux; the real-time ones are among them.
 const LAST_SIGNAL: c_int = 64;
 
-/// So many starts may hang in the kernel, as those of programs on a hung mount do.
+/// This many starts may hang in the kernel, as those of programs on a hung mount do.
 const MAX_STARTS: usize = 64;
 
 /// Starts commands with what they inherit from this process, read once.
@@ -67,7 +69,7 @@ impl Spawner {
             environment: environment(std::env::vars_os()),
             open_files,
             signals: (1..=LAST_SIGNAL)
-                .filter(|&signal| !spawn::is_default(signal))
+                .filter(|&signal| !sys::is_default(signal))
                 .collect(),
         };
         let ender = Ender::start(grace)?;
@@ -111,36 +113,61 @@ impl Spawner {
         &self.stdin_guard
     }
 
-    /// Starts `line` on a thread where it may block; waits until it has been executed.
+    /// Starts `spec` on a thread where it may block; waits until it has been executed.
     ///
     /// # Cancel safety
     /// If the future is dropped, a command that starts all the same is ended.
-    pub(super) async fn spawn(&self, line: CommandLine, stdio: TheirEnds) -> io::Result<Started> {
+    pub(super) async fn spawn(
+        &self,
+        spec: Arc<Spec>,
+        pipes: TheirEnds,
+    ) -> Result<Started, StartError> {
         let (tell, told) = oneshot::channel();
         let spawner = self.clone();
         // Dropped here if no one waits any more: that ends the command.
         self.threads.run(
-            move || spawner.spawn_here(&line, &stdio),
+            move || spawner.spawn_here(&spec, &pipes),
             move |started| drop(tell.send(started)),
         );
-        told.await.map_err(io::Error::other)?
+        let lost = |error| StartError::new(StartStep::Prepare, io::Error::other(error));
+        told.await.map_err(lost)?
     }
 
-    fn spawn_here(&self, line: &CommandLine, stdio: &TheirEnds) -> io::Result<Started> {
-        let entered = self.delegation.as_ref().map(Delegation::add).transpose()?;
-        let (cgroup, procs) = entered.unzip();
+    fn spawn_here(&self, spec: &Spec, pipes: &TheirEnds) -> Result<Started, StartError> {
+        let entered = self.delegation.as_ref().map(Delegation::add).transpose();
+        let (cgroup, procs) = entered.map_err(StartError::at(StartStep::Cgroup))?.unzip();
+        let place = match spec.place {
+            Place::OwnGroup if self.new_session => Place::Session,
+            place => place,
+        };
         let marks = Marks {
-            pipes: stdio.marks()?,
+            pipes: pipes.marks().map_err(StartError::at(StartStep::Pipe))?,
             cgroup: cgroup.map(Arc::new),
+            has_terminal: place == Place::Terminal,
             _threads: Some(self.threads.clone()),
         };
+        let environment = spec.environment(&self.inherited.environment)?;
+        let (programs, fds, kept) = (spec.programs(&environment)?, spec.fds(pipes)?, spec.kept());
         let (pid, pidfd) = self.leaders().add_leader(|newborn| {
-            let stdio = stdio.0.each_ref().map(AsRawFd::as_raw_fd);
-            let mut plan = Plan::new(line, &self.inherited.environment, stdio, newborn);
-            plan.cgroup = procs.as_ref().map(AsRawFd::as_raw_fd);
-            plan.open_files = self.inherited.open_files.as_ref();
-            plan.signals = &self.inherited.signals;
-            plan.new_session = self.new_session;
+            let mut plan = Plan {
+                programs: &programs,
+                argv: spawn::null_ended(&spec.argv),
+                environment: spawn::null_ended(&environment),
+                fds: &fds,
+                kept: &kept,
+                place,
+                cwd: spec.cwd.as_ref(),
+                umask: spec.umask,
+                identity: spec.identity.as_ref(),
+                cgroup: procs.as_ref().map(AsRawFd::as_raw_fd),
+                open_files: self.inherited.open_files.as_ref(),
+                signals: &self.inherited.signals,
+                ignored: &spec.ignored,
+                parent: 0,
+                newborn,
+                faults: None,
+                fault: None,
+            };
             plan.execute()
         })?;
         let claim = Claim::new(pid, marks, self.ender.clone());

@@ -6,12 +6,15 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Release, SeqCst};
+use std::time::Duration;
 
 use libc::{c_int, c_void};
 use rustix::process::Pid;
 
+use super::leader::Reaped;
 use super::leaders::Newborn;
-use super::spawn::{CHILD_STACK_LEN, SignalsBlocked};
+use super::spawn::CHILD_STACK_LEN;
+use crate::proto::WaitStatus;
 
 /// Bytes that were written to a socket and have not been taken by its peer: not acknowledged (tcp(7)),
 /// or not read (unix(7)).
@@ -80,6 +83,126 @@ extern "C" fn until_unused(sharer: *mut c_void) -> c_int {
         while libc::poll(&raw mut end, 1, LOOK) == 0 && users.load(SeqCst) > 0 {}
         libc::_exit(0)
     }
+}
+
+/// Writes some bytes to a descriptor; async-signal-safe.
+pub(super) fn write_raw(fd: RawFd, bytes: &[u8]) {
+    // SAFETY: the bytes are there; a number that is no descriptor only makes the call fail.
+    unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+/// Waits for a child that has exited, and returns its wait status and what its processor time was
+/// outside and inside the kernel; never blocks. The times are those of the child and of all that it has
+/// waited for itself.
+pub(super) fn wait4(pid: Pid) -> io::Result<Option<Reaped>> {
+    let mut status: c_int = 0;
+    // SAFETY: an all-zero rusage is a value of it.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let number = pid.as_raw_nonzero().get();
+    // SAFETY: both results are there for writing.
+    let waited = unsafe { libc::wait4(number, &raw mut status, libc::WNOHANG, &raw mut usage) };
+    match waited {
+        0 => Ok(None),
+        1.. => Ok(Some(Reaped {
+            status: WaitStatus::from_raw(status),
+            user: duration(usage.ru_utime),
+            system: duration(usage.ru_stime),
+        })),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(micros)
+}
+
+/// Keeps descriptors that whoever started us has left open from our commands, once and for all.
+///
+/// Every spawn does the same for later ones; this serves kernels without close_range(2).
+pub(crate) fn close_inherited_fds() {
+    let Ok(fds) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let numbers = fds
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for fd in numbers.filter(|&fd: &RawFd| fd > 2) {
+        // SAFETY: fcntl on a number that may be no descriptor any more only fails.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+/// Makes this process fit to own commands. SIGCHLD gets its default: where it is ignored, the kernel
+/// forgets every wait status. SIGXFSZ is ignored: a spill file at the size limit is an error of one
+/// write (setrlimit(2)), not the server's end.
+pub(crate) fn prepare_signals() {
+    set_action(libc::SIGCHLD, libc::SIG_DFL);
+    set_action(libc::SIGXFSZ, libc::SIG_IGN);
+}
+
+/// All signals of this thread blocked until dropped, so that no handler of ours runs in the child.
+pub(super) struct SignalsBlocked(libc::sigset_t);
+
+impl SignalsBlocked {
+    pub(super) fn all() -> Self {
+        // SAFETY: both sets are valid for writing; an all-zero sigset_t is a value of it.
+        unsafe {
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled in by `all`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
+    }
+}
+
+/// The kernel's own `struct sigaction`, of any architecture: all zero is the default, and the
+/// handler comes first. glibc's calls refuse its internal signals 32 and 33, which its `posix_spawn`
+/// leaves ignored in what it starts (sysdeps/unix/sysv/linux/spawni.c).
+type KernelSigaction = [usize; 8];
+
+/// Bytes in the kernel's signal mask.
+const KERNEL_SIGSET_LEN: usize = 8;
+
+/// Whether this process neither handles nor ignores `signal`.
+pub(crate) fn is_default(signal: c_int) -> bool {
+    let mut action: KernelSigaction = [0; 8];
+    let none: *const KernelSigaction = ptr::null();
+    // SAFETY: without a new action the call only fills in `action`, which is large enough.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            none,
+            &raw mut action,
+            KERNEL_SIGSET_LEN,
+        )
+    };
+    result != 0 || action[0] == libc::SIG_DFL
+}
+
+/// Gives a signal its default or has it ignored: a bare system call, fit for the child.
+pub(super) fn set_action(signal: c_int, handler: libc::sighandler_t) {
+    let action: KernelSigaction = [handler, 0, 0, 0, 0, 0, 0, 0];
+    let none: *mut KernelSigaction = ptr::null_mut();
+    // SAFETY: neither handler is a function to be called; nothing is written back.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const action,
+            none,
+            KERNEL_SIGSET_LEN,
+        )
+    };
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use rustix::process::Pid;
 use tokio::io::Interest;
 
 use super::spawner::Started;
-use super::{CommandLine, Leader, Process, Spawner, pipes};
-use crate::proto::{ExitStatus, Invocation};
+use super::{Leader, Process, Spawner, Spec, pipes};
+use crate::proto::{ExitStatus, Request};
 use crate::reactor::watch;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -20,9 +21,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 async fn a_command_whose_start_is_dropped_is_ended_and_reaped() {
     let spawner = Spawner::new(None, Duration::ZERO).unwrap();
     let known = |spawner: &Spawner| -> HashSet<Pid> { spawner.leaders().all() };
-    let line = Invocation::Line("sleep 1000".into());
+    let spec = spec(Request::line("sleep 1000"));
     {
-        let mut starting = pin!(Process::spawn(&spawner, &line));
+        let mut starting = pin!(Process::spawn(&spawner, spec));
         let mut context = Context::from_waker(Waker::noop());
         assert!(starting.as_mut().poll(&mut context).is_pending());
         // It is born, and this future will not be told.
@@ -34,15 +35,19 @@ async fn a_command_whose_start_is_dropped_is_ended_and_reaped() {
 #[tokio::test]
 async fn a_leader_that_the_reactor_does_not_take_runs_to_its_end() {
     let spawner = Spawner::new(None, Duration::ZERO).unwrap();
-    let line = CommandLine::shell(b"read x; exit 3").unwrap();
-    let (ours, theirs) = pipes::make().unwrap();
-    let Started { claim, pidfd } = spawner.spawn(line, theirs).await.unwrap();
+    let spec = spec(Request::line("read x; exit 3").with_stdin(0));
+    let (ours, theirs) = pipes::make(spec.streams).unwrap();
+    let Started { claim, pidfd } = spawner.spawn(spec, theirs).await.unwrap();
     // The reactor takes a number once only (epoll_ctl(2), EEXIST).
     let _taken = watch(pidfd.as_raw_fd(), Interest::READABLE).unwrap();
     let leader = Leader::new(claim, pidfd);
     drop(ours.stdin);
-    let status = leader.reap().await.unwrap();
-    assert_eq!(status.decode(), ExitStatus::Code(3));
+    let reaped = leader.reap().await.unwrap();
+    assert_eq!(reaped.status.decode(), ExitStatus::Code(3));
+}
+
+fn spec(request: Request) -> Arc<Spec> {
+    Arc::new(Spec::new(&request, Vec::new()).unwrap())
 }
 
 #[track_caller]

@@ -31,6 +31,8 @@ pub(super) struct Marks {
     /// The ends of the pipes that were made for this run.
     pub(super) pipes: Vec<ChildEnd>,
     pub(super) cgroup: Option<Arc<RunCgroup>>,
+    /// Whether its session has a terminal, whose loss it is to be told.
+    pub(super) has_terminal: bool,
     /// Kept, as the leader is killed when the thread that started it ends.
     pub(super) _threads: Option<Threads>,
 }
@@ -46,6 +48,11 @@ impl Tree {
 
     pub(super) fn leader(&self) -> Pid {
         self.leader
+    }
+
+    /// Whether its session has a terminal.
+    pub(super) fn has_terminal(&self) -> bool {
+        self.marks.has_terminal
     }
 
     /// The cgroup of all members, if there is one.

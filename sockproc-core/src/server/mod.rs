@@ -1,12 +1,16 @@
-//! The server: accepts connections and answers them; knows sockets, not pipes.
+//! The server: accepts connections, and runs what they ask for. It knows sockets and protocols, moves
+//! bytes between them and the pipes of commands, and keeps within its limits.
 
 mod accepted;
 pub(crate) mod budget;
 mod classic;
+mod completion;
 mod config;
 pub(crate) mod listener;
+mod opening;
 mod orphans;
 mod peer;
+mod run;
 mod shutdown;
 mod strangers;
 
@@ -33,7 +37,6 @@ use crate::process::{Delegation, Spawner, close_inherited_fds, prepare_signals};
 use crate::reactor::{ready_now, watch};
 use accepted::{Accepted, Transport};
 use budget::Budget;
-use classic::Exchange;
 use classic::memory::ReplyMemory;
 use classic::spill::Spill;
 use shutdown::Shutdown;
@@ -227,7 +230,7 @@ impl Common {
                 let mut ready = fd.readable().await?;
                 let permit = match self.budget.try_connection() {
                     Some(permit) => permit,
-                    // Nobody has to give way for nobody.
+                    // If no connection is waiting, no idle one needs to be closed to make room.
                     None if ready_now(&fd, PollFlags::IN).is_empty() => {
                         ready.clear_ready();
                         continue;
@@ -276,7 +279,7 @@ impl Common {
     async fn serve(&self, socket: OwnedFd, transport: Transport) -> io::Result<()> {
         let id = self.next_id.fetch_add(1, Relaxed);
         let socket = Accepted::new(socket, transport, self.strangers.clone())?;
-        Exchange::new(self, socket, id).serve().await;
+        opening::serve(self, socket, id).await;
         Ok(())
     }
 }

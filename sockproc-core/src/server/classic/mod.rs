@@ -15,44 +15,39 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use super::Common;
-use super::accepted::{Accepted, Transport};
+use super::accepted::Accepted;
 use super::budget::RunPermit;
+use super::completion::{Rules, Stop};
 use super::peer::Peer;
-use crate::process::{Leader, Pipe, Process, is_short_of_descriptors};
+use super::run;
+use crate::process::{Leader, Pipe, Process, Reaped};
 use crate::proto::classic::{ServerSession, note};
-use crate::proto::{
-    OnDisconnect, ProtocolError, Refusal, RefusalKind, Request, ServerEvent, WaitStatus,
-};
-use outputs::{Outputs, Rules, Stop};
+use crate::proto::{OnDisconnect, Refusal, Request};
+use outputs::{Outputs, Reason, collect};
 use spill::limits::Allowance;
 use spill::room::Room;
 use stdin::{Feed, StdinEnd};
 
-/// What a client is told that had to give way, see [`MIN_STALLED`](super::budget::eviction::MIN_STALLED).
+/// What a client is told that had to give way, see
+/// [`MIN_STALLED`](super::budget::eviction::MIN_STALLED).
 const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
 /// A connection on its way through its one exchange.
 pub(crate) struct Exchange<'a> {
-    pub(super) common: &'a Common,
-    pub(super) socket: Accepted,
-    pub(super) session: ServerSession,
-    pub(super) id: u64,
-}
-
-/// What came of waiting for a request.
-enum Opening {
-    Run(Box<Request>),
-    Refused(Refusal),
-    /// There is nobody to answer, or nothing to answer to.
-    Gone,
+    common: &'a Common,
+    socket: Accepted,
+    session: ServerSession,
+    id: u64,
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(common: &'a Common, socket: Accepted, id: u64) -> Self {
-        let session = match socket.transport() {
-            Transport::Unix => ServerSession::new(),
-            Transport::Tcp => ServerSession::new().refuse_http(),
-        };
+    /// An exchange whose request has been read.
+    pub(crate) fn new(
+        common: &'a Common,
+        socket: Accepted,
+        session: ServerSession,
+        id: u64,
+    ) -> Self {
         Self {
             common,
             socket,
@@ -61,50 +56,29 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Answers one request. Returns when the connection can be closed.
-    pub(crate) async fn serve(mut self) {
-        let answered = match self.open().await {
-            // On the heap, so that a connection that only waits takes less memory.
-            Opening::Run(request) => Box::pin(self.run_when_there_is_room(request)).await,
-            Opening::Refused(refusal) => self.refuse(&refusal).await,
-            Opening::Gone => {
-                return debug!(id = self.id, "client gone before its request was whole");
-            }
-        };
+    /// Runs the command and answers. Returns when the connection can be closed.
+    pub(crate) async fn answer(mut self, request: Box<Request>) {
+        let answered = self.run_when_there_is_room(request).await;
+        self.close(answered).await;
+    }
+
+    /// Answers what cannot be run. Returns when the connection can be closed.
+    pub(crate) async fn answer_no(self, refusal: &Refusal) {
+        let answered = self.refuse(refusal).await;
+        self.close(answered).await;
+    }
+
+    async fn close(&self, answered: io::Result<()>) {
         match answered {
             Ok(()) => Box::pin(self.see_off()).await,
             Err(error) => debug!(id = self.id, %error, "client gone before its answer was sent"),
         }
     }
 
-    /// Reads until the command can be started.
-    async fn open(&mut self) -> Opening {
-        // From its first moment on: single bytes now and then keep no connection alive.
-        let idle = self.common.budget.waiting();
-        loop {
-            match self.session.next_event() {
-                Ok(Some(ServerEvent::Run(request))) => return Opening::Run(request),
-                Ok(_) => {}
-                Err(error) => return Opening::Refused(bad_request(&error)),
-            }
-            let read = tokio::select! {
-                biased;
-                read = self.socket.receive(|data| self.session.receive_data(data)) => read,
-                () = idle.evicted() => return Opening::Gone,
-                () = self.common.shutdown.draining() => return Opening::Gone,
-            };
-            match read {
-                Ok(0) if !self.socket.is_hung_up() => self.session.receive_eof(),
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return Opening::Gone,
-            }
-        }
-    }
-
     async fn run_when_there_is_room(&mut self, request: Box<Request>) -> io::Result<()> {
         tokio::select! {
             biased;
-            () = self.common.shutdown.killing() => self.refuse(&shutting_down()).await,
+            () = self.common.shutdown.killing() => self.refuse(&run::NotStarted::ShuttingDown.into()).await,
             () = self.given_up() => Err(io::ErrorKind::ConnectionAborted.into()),
             permit = self.common.budget.run() => self.run(request, permit).await,
         }
@@ -121,34 +95,9 @@ impl<'a> Exchange<'a> {
 
     /// Runs the command and sends its reply.
     async fn run(&mut self, request: Box<Request>, permit: RunPermit) -> io::Result<()> {
-        let spawned = {
-            let _room = self.common.budget.spawn().await;
-            // The room may be that of a command which has been killed.
-            if self.common.shutdown.is_killing() {
-                return self.refuse(&shutting_down()).await;
-            }
-            self.spawn(&request).await
-        };
-        match spawned {
+        match run::start(self.common, &request, Vec::new()).await {
             Ok(process) => Box::pin(self.supervise(process, permit)).await,
-            Err(error) => self.cannot_spawn(format!("cannot spawn: {error}")).await,
-        }
-    }
-
-    /// Starts the command. For a moment there may be no descriptor left, while those that strangers have
-    /// sent are being closed: no more of them come until it is over.
-    async fn spawn(&self, request: &Request) -> io::Result<Process> {
-        const PATIENCE: Duration = Duration::from_secs(1);
-        const PAUSE: Duration = Duration::from_millis(5);
-        let (begin, mut pause) = (Instant::now(), None);
-        loop {
-            match Process::spawn(&self.common.spawner, &request.invocation).await {
-                Err(error) if is_short_of_descriptors(&error) && begin.elapsed() < PATIENCE => {
-                    pause.get_or_insert_with(|| self.common.strangers.pause());
-                    tokio::time::sleep(PAUSE).await;
-                }
-                spawned => return spawned,
-            }
+            Err(reason) => self.refuse(&reason.into()).await,
         }
     }
 
@@ -162,38 +111,43 @@ impl<'a> Exchange<'a> {
         } = process;
         let (begin, pid) = (Instant::now(), leader.pid());
         info!(id = self.id, peer = %Peer(&self.socket), pid, "started");
-        let stop = Stop::default();
+        let (stop, room) = (Stop::new(), self.room());
+        let rules = self.rules(&stop);
         // Boxed, as a future that is handed on takes its room at every step.
-        let outputs = Box::pin(outputs::collect(&leader, stdout, stderr, self.rules(&stop)));
+        let outputs = Box::pin(collect(&leader, [stdout, stderr], &room, &rules));
         let mut outputs = self
             .until_over(&leader, stdin, permit.take_stdin(), outputs, &stop)
             .await;
-        if let (Some(outputs), Some(reason)) = (&mut outputs, stop.reason()) {
-            outputs.stderr.push_note(&note(reason));
+        if let (Some(outputs), Some(Reason::HeldBack)) = (&mut outputs, stop.reason()) {
+            outputs.stderr.push_note(&note(HELD_BACK));
         }
         if outputs.as_ref().is_some_and(|outputs| outputs.unkillable) {
-            // Its descriptors and its number are taken until it dies.
-            tokio::spawn(async move { (leader.reap().await, permit) });
+            run::leave(leader, permit);
             return self
                 .cannot_spawn("killed, but it lives on: wait status unknown".into())
                 .await;
         }
-        let status = leader.reap().await;
-        drop(permit);
-        self.answer(outputs, status, pid, begin.elapsed()).await
+        let reaped = run::reap(leader, permit).await;
+        self.reply_how_it_ended(outputs, reaped, pid, begin.elapsed())
+            .await
     }
 
-    async fn answer(
+    async fn reply_how_it_ended(
         &self,
         outputs: Option<Outputs>,
-        status: io::Result<WaitStatus>,
+        reaped: io::Result<Reaped>,
         pid: i32,
         elapsed: Duration,
     ) -> io::Result<()> {
         let ms = elapsed.as_millis();
-        match (outputs, status) {
-            (Some(outputs), Ok(status)) => {
-                info!(id = self.id, pid, ms, %status, "exited");
+        match (outputs, reaped) {
+            (Some(outputs), Ok(reaped)) => {
+                let Reaped {
+                    status,
+                    user,
+                    system,
+                } = reaped;
+                info!(id = self.id, pid, ms, ?user, ?system, %status, "exited");
                 self.reply(status, outputs).await
             }
             (Some(_), Err(error)) => {
@@ -208,10 +162,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn rules<'b>(&self, stop: &'b Stop) -> Rules<'b>
-    where
-        'a: 'b,
-    {
+    fn room(&self) -> Room<'a> {
         let Common {
             config,
             budget,
@@ -220,15 +171,21 @@ impl<'a> Exchange<'a> {
             shutdown,
             ..
         } = self.common;
-        Rules {
-            room: Room {
-                allowance: Allowance::new(memory, spill, config.max_spill),
-                budget,
-                shutdown,
-            },
-            linger: config.classic_linger,
-            kill_grace: config.kill_grace,
+        Room {
+            allowance: Allowance::new(memory, spill, config.max_spill),
+            budget,
             shutdown,
+        }
+    }
+
+    fn rules<'b>(&self, stop: &'b Stop<Reason>) -> Rules<'b, Reason>
+    where
+        'a: 'b,
+    {
+        Rules {
+            linger: self.common.config.classic_linger,
+            grace: self.common.config.kill_grace,
+            shutdown: &self.common.shutdown,
             stop,
         }
     }
@@ -238,10 +195,10 @@ impl<'a> Exchange<'a> {
     async fn until_over(
         &mut self,
         leader: &Leader,
-        stdin: Pipe,
+        stdin: Option<Pipe>,
         permit: Option<OwnedSemaphorePermit>,
         outputs: impl Future<Output = Outputs>,
-        stop: &Stop,
+        stop: &Stop<Reason>,
     ) -> Option<Outputs> {
         let (socket, config) = (&self.socket, &self.common.config);
         let guard = self.common.spawner.stdin_guard().clone();
@@ -264,7 +221,7 @@ impl<'a> Exchange<'a> {
             match end {
                 Some(StdinEnd::Gone) => return,
                 Some(StdinEnd::HeldBack) => {
-                    stop.stop(HELD_BACK);
+                    stop.stop(Reason::HeldBack);
                     std::future::pending().await
                 }
                 Some(StdinEnd::Whole) => given_up.await,
@@ -289,12 +246,4 @@ impl<'a> Exchange<'a> {
             outputs = over => Some(outputs),
         }
     }
-}
-
-fn shutting_down() -> Refusal {
-    Refusal::new(RefusalKind::Busy, "the server is shutting down")
-}
-
-fn bad_request(error: &ProtocolError) -> Refusal {
-    Refusal::new(RefusalKind::BadRequest, error)
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::vec;
 
-use super::memory::{FIRST_LEN, Kept};
+use super::memory::Kept;
 use super::spill::SLOT_LEN;
 use super::spill::limits::Allowance;
 use super::spill::slot::Slot;
@@ -57,10 +57,6 @@ impl Pieces {
         self.slot.is_some() || !self.slots.as_slice().is_empty()
     }
 }
-
-/// Takes everything and keeps nothing: what a cut stream goes on into.
-#[derive(Default)]
-pub(crate) struct Nowhere(Vec<u8>);
 
 impl Spool {
     pub(crate) fn new(allowance: Allowance) -> Self {
@@ -181,19 +177,6 @@ impl Sink for Spool {
             // What there is stays as a buffer.
             Box::pin(self.spill(self.tail.data.len())).await?;
         }
-        Ok(())
-    }
-}
-
-impl Sink for Nowhere {
-    fn buffer(&mut self) -> io::Result<&mut Vec<u8>> {
-        let refused = |_| io::Error::from(io::ErrorKind::OutOfMemory);
-        self.0.try_reserve(FIRST_LEN).map_err(refused)?;
-        Ok(&mut self.0)
-    }
-
-    async fn make_room(&mut self) -> io::Result<()> {
-        self.0.clear();
         Ok(())
     }
 }

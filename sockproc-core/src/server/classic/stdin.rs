@@ -32,28 +32,26 @@ pub(crate) struct Open {
     /// Had from the first time on that stdin is waited for.
     held: Option<Held>,
     _permit: Option<OwnedSemaphorePermit>,
-    _told_by_its_end: oneshot::Sender<()>,
+    _closed: oneshot::Sender<()>,
 }
 
 impl Open {
-    /// The pipe, and what resolves (to an error) once nobody writes to it any more: at the end of
-    /// the request's stdin, or when no process holds its other end.
+    /// The pipe, and what resolves (to an error) once it is closed: at the end of the request's stdin,
+    /// or when no process holds its other end.
     pub(crate) fn new(
-        pipe: Pipe,
+        pipe: Option<Pipe>,
         guard: StdinGuard,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> (Self, oneshot::Receiver<()>) {
-        let (tell, told) = oneshot::channel();
-        (
-            Self {
-                pipe,
-                guard,
-                held: None,
-                _permit: permit,
-                _told_by_its_end: tell,
-            },
-            told,
-        )
+    ) -> (Option<Self>, oneshot::Receiver<()>) {
+        let (closed, told) = oneshot::channel();
+        let open = pipe.map(|pipe| Self {
+            pipe,
+            guard,
+            held: None,
+            _permit: permit,
+            _closed: closed,
+        });
+        (open, told)
     }
 }
 
@@ -63,7 +61,7 @@ pub(crate) struct Feed<'a> {
     session: &'a mut ServerSession,
     budget: &'a Budget,
     leader: &'a Leader,
-    /// `None` once nobody reads: the rest is nobody's.
+    /// `None` once no process reads: the rest is thrown away.
     open: Option<Open>,
 }
 
@@ -73,14 +71,14 @@ impl<'a> Feed<'a> {
         session: &'a mut ServerSession,
         budget: &'a Budget,
         leader: &'a Leader,
-        open: Open,
+        open: Option<Open>,
     ) -> Self {
         Self {
             socket,
             session,
             budget,
             leader,
-            open: Some(open),
+            open,
         }
     }
 

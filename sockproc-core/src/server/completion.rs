@@ -1,0 +1,286 @@
+//! When the output of a run is over: at the end of its streams, or when they count as complete although
+//! other processes still hold them.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::shutdown::Shutdown;
+use crate::process::pump::{self, Sink};
+use crate::process::{Ended, Leader, Pipe};
+
+/// Streams that others still hold are complete after this much silence.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// The longest that the streams of a killed run are read on.
+const AFTER_KILL: Duration = Duration::from_secs(1);
+
+/// How long to read, and what ends the run.
+pub(crate) struct Rules<'a, R> {
+    /// After the leader's exit streams that others hold are read for this long at most; `None`: to
+    /// their ends.
+    pub(crate) linger: Option<Duration>,
+    /// From SIGTERM to SIGKILL.
+    pub(crate) grace: Duration,
+    pub(crate) shutdown: &'a Shutdown,
+    /// Ends the run, too.
+    pub(crate) stop: &'a Stop<R>,
+}
+
+/// What ends a run before its time, and why: the first reason counts.
+pub(crate) struct Stop<R> {
+    reason: OnceLock<R>,
+    stopped: Notify,
+}
+
+/// Where one stream of a run goes.
+pub(crate) trait Output: Sink {
+    /// Takes in that the stream is at its end.
+    async fn end(&mut self);
+
+    /// Takes in that [`make_room`](Sink::make_room) has failed: no more of the run is taken. What stops
+    /// the run for that is told here.
+    fn fail(&mut self, error: io::Error);
+
+    /// Whether a stream of the run has failed.
+    fn has_failed(&self) -> bool;
+}
+
+/// How the output of a run came to be complete.
+#[derive(Debug)]
+pub(crate) enum Completion {
+    /// All streams came to their ends, and the leader has exited.
+    AtEnd,
+    /// The leader has exited, and others still hold a stream.
+    Lingered,
+    /// The run was ended.
+    Ended(Ended),
+}
+
+impl<R> Stop<R> {
+    pub(crate) fn new() -> Self {
+        Self {
+            reason: OnceLock::new(),
+            stopped: Notify::new(),
+        }
+    }
+
+    /// Ends the run, unless something else has done so before.
+    pub(crate) fn stop(&self, reason: R) {
+        let _ = self.reason.set(reason);
+        self.stopped.notify_one();
+    }
+
+    pub(crate) fn reason(&self) -> Option<&R> {
+        self.reason.get()
+    }
+}
+
+/// Reads both pipes to their ends, or to what `rules` take for it, and waits for the leader's exit.
+/// The rest of a stream that has failed is read and forgotten.
+pub(crate) async fn complete<S: Output, R>(
+    leader: &Leader,
+    pipes: [Option<Pipe>; 2],
+    sinks: [&mut S; 2],
+    activity: &Activity,
+    rules: &Rules<'_, R>,
+) -> Completion {
+    let [mut first, mut second] = sinks.map(|sink| Watched { sink, activity });
+    let ended = {
+        let whole = async {
+            tokio::join!(
+                read_all(pipes[0].as_ref(), &mut first),
+                read_all(pipes[1].as_ref(), &mut second)
+            );
+            leader.exited().await;
+        };
+        tokio::select! {
+            biased;
+            () = whole => return Completion::AtEnd,
+            end = end(leader, activity, rules) => end,
+        }
+    };
+    for (pipe, watched) in pipes.iter().zip([first, second]) {
+        if let Some(pipe) = pipe {
+            read_rest(pipe, watched).await;
+        }
+    }
+    ended
+}
+
+async fn read_all<S: Output>(pipe: Option<&Pipe>, watched: &mut Watched<'_, S>) {
+    let Some(pipe) = pipe else {
+        return;
+    };
+    match pump::drain(pipe, watched).await {
+        Ok(()) => watched.sink.end().await,
+        Err(error) => {
+            watched.sink.fail(error);
+            let activity = watched.activity;
+            let sink = &mut Nowhere::default();
+            let _ = pump::drain(pipe, &mut Watched { sink, activity }).await;
+        }
+    }
+}
+
+/// What is in the pipe at this moment belongs to the output.
+async fn read_rest<S: Output>(pipe: &Pipe, mut watched: Watched<'_, S>) {
+    if watched.sink.has_failed() {
+        return;
+    }
+    if let Err(error) = pump::drain_now(pipe, &mut watched).await {
+        watched.sink.fail(error);
+    }
+}
+
+/// Resolves when the streams count as complete although others may still hold them.
+async fn end<R>(leader: &Leader, activity: &Activity, rules: &Rules<'_, R>) -> Completion {
+    let killed = async {
+        tokio::select! {
+            () = rules.shutdown.killing() => {}
+            () = rules.stop.stopped.notified() => {}
+        }
+        let ended = leader.terminate(rules.grace).await;
+        activity.silence(AFTER_KILL).await;
+        Completion::Ended(ended)
+    };
+    let lingered = async {
+        match rules.linger {
+            Some(linger) => {
+                leader.exited().await;
+                activity.silence(linger).await;
+                Completion::Lingered
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        end = killed => end,
+        end = lingered => end,
+    }
+}
+
+/// What the two streams of a run have in common.
+pub(crate) struct Activity {
+    begun: Instant,
+    /// Reads that brought something.
+    reads: AtomicU64,
+    /// Streams that are making room, so that silence means nothing.
+    waiting: AtomicU64,
+    /// When the first of these began to, and how long there was one before, in microseconds.
+    waiting_since: AtomicU64,
+    waited: AtomicU64,
+    resumed: Notify,
+}
+
+impl Activity {
+    pub(crate) fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            reads: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            waiting_since: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+            resumed: Notify::new(),
+        }
+    }
+
+    /// Resolves after [`SILENCE`], or after `longest`; both are counted only while both streams are
+    /// being read.
+    async fn silence(&self, longest: Duration) {
+        let begin = self.reading_time();
+        loop {
+            let resumed = self.resumed.notified();
+            let (reads, waited) = (self.reads.load(Relaxed), self.waited.load(Relaxed));
+            let left = longest.saturating_sub(self.reading_time().saturating_sub(begin));
+            tokio::time::sleep(SILENCE.min(left)).await;
+            let was_read = waited == self.waited.load(Relaxed);
+            let silent = was_read && reads == self.reads.load(Relaxed);
+            let is_over = self.reading_time().saturating_sub(begin) >= longest;
+            if self.waiting.load(Relaxed) > 0 {
+                resumed.await;
+            } else if silent || is_over {
+                return;
+            }
+        }
+    }
+
+    /// How long both streams have been read, not counting while one was making room.
+    fn reading_time(&self) -> Duration {
+        let now = self.now();
+        let waiting = match self.waiting.load(Relaxed) {
+            0 => 0,
+            _ => now.saturating_sub(self.waiting_since.load(Relaxed)),
+        };
+        Duration::from_micros(now.saturating_sub(self.waited.load(Relaxed) + waiting))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn begin_to_wait(&self) {
+        self.reads.fetch_add(1, Relaxed);
+        if self.waiting.fetch_add(1, Relaxed) == 0 {
+            self.waiting_since.store(self.now(), Relaxed);
+        }
+    }
+
+    fn end_to_wait(&self) {
+        if self.waiting.fetch_sub(1, Relaxed) == 1 {
+            let since = self.waiting_since.load(Relaxed);
+            self.waited
+                .fetch_add(self.now().saturating_sub(since), Relaxed);
+            self.resumed.notify_waiters();
+        }
+    }
+}
+
+/// A stream makes room, as long as this lives.
+struct MakingRoom<'a>(&'a Activity);
+
+impl Drop for MakingRoom<'_> {
+    fn drop(&mut self) {
+        self.0.end_to_wait();
+    }
+}
+
+/// A sink that tells an [`Activity`] of every read.
+struct Watched<'a, S> {
+    sink: &'a mut S,
+    activity: &'a Activity,
+}
+
+impl<S: Sink> Sink for Watched<'_, S> {
+    fn buffer(&mut self) -> io::Result<&mut Vec<u8>> {
+        self.sink.buffer()
+    }
+
+    async fn make_room(&mut self) -> io::Result<()> {
+        self.activity.begin_to_wait();
+        let _making_room = MakingRoom(self.activity);
+        self.sink.make_room().await
+    }
+}
+
+/// Takes everything and keeps nothing: what a cut stream goes on into.
+#[derive(Default)]
+struct Nowhere(Vec<u8>);
+
+impl Sink for Nowhere {
+    fn buffer(&mut self) -> io::Result<&mut Vec<u8>> {
+        /// As much as a pipe holds unless it was made larger.
+        const LEN: usize = 64 * 1024;
+        let refused = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+        self.0.try_reserve(LEN).map_err(refused)?;
+        Ok(&mut self.0)
+    }
+
+    async fn make_room(&mut self) -> io::Result<()> {
+        self.0.clear();
+        Ok(())
+    }
+}

@@ -227,7 +227,8 @@ fn copy_reply(socket: &Socket, session: &mut ClientSession) -> Result<ExitStatus
                     write_out(stream, &data).map_err(|source| Failure::Write { stream, source })?;
                 }
                 ClientEvent::Exited(exit) => return Ok(exit.status),
-                ClientEvent::Announced { .. } => {}
+                // A classic session tells only lengths besides.
+                _ => {}
             }
         }
         match reader.read(&mut chunk) {

@@ -275,6 +275,8 @@ impl<B: Body> Connection<B> {
                     self.incoming.keep(stream, &data)?;
                 }
                 Ok(Some(ClientEvent::Exited(exit))) => self.incoming.set_exit(exit),
+                // A classic session tells no more than these.
+                Ok(Some(_)) => {}
                 Err(ProtocolError::Truncated) => return Err(self.outgoing.cut_off()),
                 Err(error) => return Err(Error::Protocol(error)),
             }

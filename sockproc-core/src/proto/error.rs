@@ -1,6 +1,6 @@
 //! What can be wrong with a conversation, and whose fault it is.
 
-use super::ArgvError;
+use super::{ArgvError, Refusal};
 
 /// A rule of the protocol was broken, by us ([`Local`](Self::is_local)) or by the peer.
 ///
@@ -67,6 +67,77 @@ pub enum ProtocolError {
         /// The call.
         call: &'static str,
     },
+    /// Ours: a value that no request may hold.
+    #[error("{name}: {why}")]
+    Invalid {
+        /// The value's name in the native protocol.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Ours: a request that the server would not read to its end.
+    #[error("a request of {len} bytes is longer than {limit}")]
+    LongRequest {
+        /// Its length on the wire.
+        len: usize,
+        /// The longest that may be sent.
+        limit: usize,
+    },
+    /// Ours: more stdin than the server has room for now.
+    #[error("{len} bytes of stdin were sent on a credit of {credit}")]
+    StdinCredit {
+        /// Bytes that were to be sent.
+        len: usize,
+        /// Bytes that may be sent.
+        credit: usize,
+    },
+    /// The peer's: a request that cannot be run. It is answered by this refusal.
+    #[error("{}", .0.message)]
+    BadRequest(Box<Refusal>),
+    /// The peer's: a frame that is longer than its type allows.
+    #[error("a {frame} frame of {len} bytes is longer than {limit}")]
+    FrameTooLong {
+        /// The frame's type.
+        frame: &'static str,
+        /// The length that its header tells.
+        len: u32,
+        /// The most that it may be.
+        limit: usize,
+    },
+    /// The peer's: a type of frame that does not exist and may not be skipped.
+    #[error("unknown frame type {byte:#04x}")]
+    UnknownFrame {
+        /// The type.
+        byte: u8,
+    },
+    /// The peer's: a frame that has no place here.
+    #[error("a {frame} frame is not allowed here")]
+    UnexpectedFrame {
+        /// The frame's type.
+        frame: &'static str,
+    },
+    /// The peer's: a frame's payload that means nothing.
+    #[error("bad {frame} frame: {why}")]
+    BadFrame {
+        /// The frame's type.
+        frame: &'static str,
+        /// What is wrong, naming the value.
+        why: String,
+    },
+    /// The peer's: more stdin than it has credit for.
+    #[error("a STDIN frame of {len} bytes was sent on a credit of {credit}")]
+    PastCredit {
+        /// The frame's length.
+        len: u64,
+        /// What the client was allowed.
+        credit: u64,
+    },
+    /// The peer's: the server speaks another version of the native protocol.
+    #[error("the server speaks version {version:?} of the protocol, not 2")]
+    Version {
+        /// The version as the server sent it.
+        version: String,
+    },
     /// The peer's: a stdin length that no machine can hold.
     #[error("stdin length {text} is too large")]
     StdinTooLong {
@@ -111,6 +182,9 @@ impl ProtocolError {
                 | Self::Dash { .. }
                 | Self::StdinLength { .. }
                 | Self::Unsupported { .. }
+                | Self::Invalid { .. }
+                | Self::LongRequest { .. }
+                | Self::StdinCredit { .. }
                 | Self::WrongState { .. }
         )
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Exit, Request};
+use super::{Exit, Refusal, Request};
 
 /// One of a command's two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,11 +13,27 @@ pub enum Stream {
     Stderr,
 }
 
+/// Who gets a signal that a client sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SignalTo {
+    /// The process that the server has started.
+    #[default]
+    Leader,
+    /// Its whole process group.
+    Group,
+}
+
 /// What the server told a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// So many bytes of a stream will follow; compare it with a cap before making room for them.
+    /// The command runs.
+    Started {
+        /// The leader's process id, as the server sees it.
+        pid: u32,
+    },
+    /// Only classic: so many bytes of a stream will follow; compare it with a cap before making room
+    /// for them.
     Announced {
         /// Which stream.
         stream: Stream,
@@ -31,8 +47,19 @@ pub enum ClientEvent {
         /// The bytes; never empty.
         data: Bytes,
     },
-    /// The run is over and every byte of its output has been given; always the last event.
+    /// A stream is at its end.
+    End(Stream),
+    /// The command reads no more of its stdin; what is still sent is thrown away.
+    StdinClosed,
+    /// The run is over and every byte of its output has been told; the last event.
     Exited(Exit),
+    /// The server did not run the request; the last event.
+    Refused(Refusal),
+    /// The server says that we broke the protocol; the run ends as if we had gone. The last event.
+    Failed {
+        /// What the server has against it.
+        message: String,
+    },
 }
 
 /// What a client told the server.
@@ -43,6 +70,18 @@ pub enum ServerEvent {
     Run(Box<Request>),
     /// The next bytes of stdin; never empty.
     Stdin(Bytes),
-    /// Stdin is over: all announced bytes have come, or the client half-closed before.
+    /// Stdin is over: its end was sent, or all announced bytes have come, or a classic client
+    /// half-closed before.
     StdinEnd,
+    /// Send this signal.
+    Signal {
+        /// The signal's number, from 1 to 64.
+        number: u8,
+        /// Who gets it.
+        to: SignalTo,
+    },
+    /// End the run with its whole tree, as a timeout would. It comes once.
+    Cancel,
+    /// Only native: the client has gone before the run was over. Stdin may be incomplete.
+    Gone,
 }

@@ -41,6 +41,8 @@ pub enum EndedBy {
     Cancel,
     /// The server shuts down.
     Shutdown,
+    /// A reason that this version has no name for.
+    Other,
 }
 
 /// How the processes of a run are found.

@@ -5,12 +5,14 @@ mod error;
 mod event;
 mod exit;
 mod line;
+pub mod native;
+pub mod opening;
 mod refusal;
 mod request;
 mod status;
 
 pub use error::ProtocolError;
-pub use event::{ClientEvent, ServerEvent, Stream};
+pub use event::{ClientEvent, ServerEvent, SignalTo, Stream};
 pub use exit::{EndedBy, Exit, Moved, Reach};
 pub use refusal::{Refusal, RefusalKind};
 pub use request::{

@@ -22,6 +22,8 @@ pub enum RefusalKind {
     ShuttingDown,
     /// The client took its request back before it was started.
     Cancelled,
+    /// A kind that this version has no name for.
+    Other,
 }
 
 /// A [`RefusalKind`] and what to tell the client about it.

@@ -31,8 +31,8 @@ pub struct Request {
     pub environment: Environment,
     /// The command's file descriptor 0.
     pub stdin: StreamMode,
-    /// How many bytes of stdin follow, where that is known before. Only a stdin that is
-    /// [`Piped`](StreamMode::Piped) has any.
+    /// How many bytes of stdin follow, where that is known before; only the classic protocol carries it.
+    /// Only a stdin that is [`Piped`](StreamMode::Piped) has any.
     pub stdin_len: Option<u64>,
     /// The command's file descriptor 1.
     pub stdout: StreamMode,
@@ -193,7 +193,17 @@ impl Request {
         self
     }
 
-    fn new(invocation: Invocation) -> Self {
+    /// How many descriptors the client passes: those of its streams, then those of [`fds`](Self::fds).
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        let streams = [self.stdin, self.stdout, self.stderr];
+        let passed = streams
+            .iter()
+            .filter(|mode| **mode == StreamMode::Descriptor);
+        passed.count() + self.fds.len()
+    }
+
+    pub(super) fn new(invocation: Invocation) -> Self {
         Self {
             invocation,
             programs: Vec::new(),

@@ -226,7 +226,7 @@ impl ServerSession {
 const fn wait_status(kind: RefusalKind) -> WaitStatus {
     WaitStatus::from_code(match kind {
         RefusalKind::BadRequest => 64,
-        RefusalKind::Policy | RefusalKind::Unsupported => 69,
+        RefusalKind::Policy | RefusalKind::Unsupported | RefusalKind::Other => 69,
         RefusalKind::CannotSpawn => 71,
         RefusalKind::Busy
         | RefusalKind::QueueTimeout

@@ -11,7 +11,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
-//! # let server = sockproc_core::Address::Unix(dir.path().join("sock"));
+//! # let server = sockproc_core::Address::unix(dir.path().join("sock"))?;
 //! # let _server = serve(&server)?;
 //! # let server = server.to_string(); // such as "/run/sockproc.sock" or "127.0.0.1:13000"
 //! let client = Client::new(server.parse()?)
@@ -58,7 +58,7 @@
 //!
 //! `blocking`, `connection` and `proto` need no feature of this crate.
 
-pub mod address;
+mod address;
 pub mod blocking;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -76,5 +76,5 @@ pub mod server;
 #[cfg(feature = "server")]
 mod threads;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, AddressKind};
 pub use error::Error;

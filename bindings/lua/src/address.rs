@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue};
-use sockproc_core::Address;
+use sockproc_core::{Address, AddressKind};
 use sockproc_core::proto::classic::exec_line;
 use sockproc_core::proto::{Argv, ArgvError};
 
@@ -16,13 +16,12 @@ pub(crate) fn parse(lua: &Lua, args: &mut Args) -> Result<MultiValue, Failure> {
     let text = args.string()?;
     let address = Address::parse(OsStr::from_bytes(&text.as_bytes()))
         .map_err(|error| Failure::misuse(error.to_string()))?;
-    let values = match &address {
-        Address::Tcp(tcp) => (tcp.ip().to_string(), tcp.port()).into_lua_multi(lua),
-        Address::Unix(path) => {
+    let values = match address.kind() {
+        AddressKind::Tcp(tcp) => (tcp.ip().to_string(), tcp.port()).into_lua_multi(lua),
+        AddressKind::Unix(path) => {
             let name = [b"unix:", path.as_os_str().as_bytes()].concat();
             lua.create_string(name)?.into_lua_multi(lua)
         }
-        other => return Err(Failure::misuse(format!("unknown kind of address {other}"))),
     };
     Ok(values?)
 }

@@ -10,7 +10,7 @@ use mlua::Lua;
 use nix::unistd::User;
 use rustix::net::sockopt::socket_peercred;
 use sockproc_core::blocking::Client;
-use sockproc_core::{Address, Error};
+use sockproc_core::{Address, AddressKind, Error};
 
 use crate::args::Args;
 use crate::error::Failure;
@@ -50,15 +50,15 @@ pub(crate) fn find_user(_: &Lua, args: &mut Args) -> Result<u32, Failure> {
 /// `listener(text)`: the number of the user who listens at an address. On a unix socket that is who
 /// called listen(2) (unix(7), `SO_PEERCRED`), on TCP whose socket /proc/net/tcp lists (proc_pid_net(5)).
 pub(crate) fn listener(_: &Lua, args: &mut Args) -> Result<u32, Failure> {
-    match address(args)? {
-        Address::Unix(path) => {
-            let stream = Stream::connect_patiently(&path, Instant::now() + CONNECT_TIMEOUT)
+    match address(args)?.kind() {
+        AddressKind::Unix(path) => {
+            let stream = Stream::connect_patiently(path, Instant::now() + CONNECT_TIMEOUT)
                 .map_err(|errno| Failure::system("connect", errno))?;
             let peer =
                 socket_peercred(&stream).map_err(|errno| Failure::system("closed", errno))?;
             Ok(peer.uid.as_raw())
         }
-        Address::Tcp(tcp) => {
+        AddressKind::Tcp(tcp) => {
             let (host, port) = (tcp.ip().to_string(), u64::from(tcp.port()));
             Stream::connect_tcp(&host, port, deadline(Some(CONNECT_TIMEOUT)))
                 .map_err(|errno| Failure::system("connect", errno))?;
@@ -66,7 +66,6 @@ pub(crate) fn listener(_: &Lua, args: &mut Args) -> Result<u32, Failure> {
             listener_in(&table, tcp)
                 .ok_or_else(|| Failure::new("refused", "nobody knows whose socket it is"))
         }
-        other => Err(Failure::misuse(format!("unknown kind of address {other}"))),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::proto::OnDisconnect;
 use crate::proto::classic::ClientSession;
 use crate::proto::{Argv, ClientEvent, ExitStatus, ProtocolError, Request, Stream, StreamMode};
 use crate::server::Config;
-use crate::{Address, Error};
+use crate::{Address, AddressKind, Error};
 
 /// What env(1) and docker-run(1) exit with when they themselves, not the command, have failed.
 const OWN_FAILURE: i32 = 125;
@@ -189,9 +189,9 @@ impl Socket {
 }
 
 fn connect(address: Address) -> Result<Socket, Error> {
-    let result = match &address {
-        Address::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
-        Address::Tcp(tcp) => TcpStream::connect(tcp).map(Socket::Tcp),
+    let result = match address.kind() {
+        AddressKind::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+        AddressKind::Tcp(tcp) => TcpStream::connect(tcp).map(Socket::Tcp),
     };
     result.map_err(|source| Error::Connect { address, source })
 }

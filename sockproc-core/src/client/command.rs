@@ -118,10 +118,7 @@ impl Command {
 
     async fn run<B: Body>(self) -> Result<Output<B>, Error> {
         let request = self.request()?;
-        let server = match self.server {
-            Some(server) => server,
-            None => Address::from_env()?.ok_or(Error::NoServer)?,
-        };
+        let server = Address::or_from_env(self.server)?;
         let run = Connection::new(server, request, self.stdin)?;
         drive(run.max_output(self.max_output), self.timeout).await
     }

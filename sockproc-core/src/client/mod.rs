@@ -47,10 +47,7 @@ impl Client {
     /// # Errors
     /// [`Error::NoServer`] if it names none, [`Error::Address`] if it is no address.
     pub fn from_env() -> Result<Self, Error> {
-        match Address::from_env()? {
-            Some(address) => Ok(Self::new(address)),
-            None => Err(Error::NoServer),
-        }
+        Address::or_from_env(None).map(Self::new)
     }
 
     /// Gives a run up after `timeout`, connecting included; without it a run may take for ever.

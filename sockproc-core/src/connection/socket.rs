@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendAncillaryBuffer, SendFlags, SocketAddrUnix};
 
-use crate::Address;
+use crate::{Address, AddressKind};
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -30,9 +30,9 @@ pub(super) enum Connecting {
 impl Socket {
     /// An unconnected socket of the kind that `address` needs.
     pub(super) fn open(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Unix(_) => Ok(Self::Unix(stream(AddressFamily::UNIX)?.into())),
-            Address::Tcp(address) => {
+        match address.kind() {
+            AddressKind::Unix(_) => Ok(Self::Unix(stream(AddressFamily::UNIX)?.into())),
+            AddressKind::Tcp(address) => {
                 let family = if address.is_ipv4() {
                     AddressFamily::INET
                 } else {
@@ -47,9 +47,9 @@ impl Socket {
     }
 
     pub(super) fn connect(&self, address: &Address) -> io::Result<Connecting> {
-        let result = match address {
-            Address::Unix(path) => net::connect(self, &SocketAddrUnix::new(path)?),
-            Address::Tcp(address) => net::connect(self, address),
+        let result = match address.kind() {
+            AddressKind::Unix(path) => net::connect(self, &SocketAddrUnix::new(path)?),
+            AddressKind::Tcp(address) => net::connect(self, &address),
         };
         match result {
             Ok(()) => Ok(Connecting::Connected),

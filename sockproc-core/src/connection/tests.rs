@@ -9,7 +9,7 @@ use super::*;
 fn running(dir: &tempfile::TempDir) -> (Connection, UnixStream) {
     let path = dir.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
-    let mut run = Connection::new(Address::Unix(path), "true", "").unwrap();
+    let mut run = Connection::new(Address::unix(path).unwrap(), "true", "").unwrap();
     assert!(matches!(run.on_ready(Interest::default()), Ok(Step::Wait)));
     let (mut peer, _) = listener.accept().unwrap();
     let mut request = [0; 9];
@@ -50,7 +50,8 @@ fn a_full_backlog_is_asked_again_ever_later_but_never_after_more_than_50_ms() {
     rustix::net::listen(&listener, 0).unwrap();
     let mut waiting = Vec::new();
     let mut run = loop {
-        let mut run: Connection = Connection::new(Address::Unix(path.clone()), "x", "").unwrap();
+        let mut run: Connection =
+            Connection::new(Address::unix(path.clone()).unwrap(), "x", "").unwrap();
         match run.on_ready(Interest::default()).unwrap() {
             Step::Retry(delay) => {
                 assert_eq!(delay, FIRST_RETRY);

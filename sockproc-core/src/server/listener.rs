@@ -14,7 +14,7 @@ use rustix::process::{geteuid, umask};
 
 use super::name_lock::NameLock;
 use super::socket::Transport;
-use crate::Address;
+use crate::{Address, AddressKind};
 
 /// As many connections as the kernel lets wait; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -69,9 +69,9 @@ impl Listener {
     /// # Errors
     /// [`BindError`], which names the address; whatever stood there is untouched.
     pub fn bind(address: &Address, options: &SocketOptions) -> Result<Self, BindError> {
-        let bound = match address {
-            Address::Unix(path) => bind_unix(path, options).map(|(fd, file)| (fd, Some(file))),
-            Address::Tcp(tcp) => bind_tcp(*tcp)
+        let bound = match address.kind() {
+            AddressKind::Unix(path) => bind_unix(path, options).map(|(fd, file)| (fd, Some(file))),
+            AddressKind::Tcp(tcp) => bind_tcp(tcp)
                 .map(|fd| (fd, None))
                 .map_err(|errno| (errno, None)),
         };
@@ -99,9 +99,9 @@ impl Listener {
     }
 
     pub(crate) fn transport(&self) -> Transport {
-        match self.address {
-            Address::Unix(_) => Transport::Unix,
-            Address::Tcp(_) => Transport::Tcp,
+        match self.address.kind() {
+            AddressKind::Unix(_) => Transport::Unix,
+            AddressKind::Tcp(_) => Transport::Tcp,
         }
     }
 }

@@ -8,7 +8,7 @@ from operator import index
 
 from ._completed import Completed
 from ._errors import NoServer, Refused, StatusUnknown
-from ._native import Connection, exec_line, returncode
+from ._native import Connection, returncode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,15 +86,15 @@ def refuse_others(others: dict[str, object]) -> None:
         raise TypeError(f"run() does not take {name!r}{hint}")
 
 
-def command_line(cmd: Command) -> bytes:
-    """The line for the shell that does what ``cmd`` says."""
+def command(cmd: Command) -> bytes | list[bytes]:
+    """A line for the shell, or a program and its arguments."""
     if isinstance(cmd, str):
         return os.fsencode(cmd)
     if isinstance(cmd, bytes):
         return cmd
     words = [cmd] if isinstance(cmd, os.PathLike) else cmd
     try:
-        return exec_line([os.fsencode(word) for word in words])
+        return [os.fsencode(word) for word in words]
     except TypeError:
         raise TypeError(
             f"cmd must be a line for the shell or a sequence of words, not {cmd!r}"
@@ -103,7 +103,7 @@ def command_line(cmd: Command) -> bytes:
 
 def connect(server: str, cmd: Command, stdin: Source, limit: int | None) -> Connection:
     """The connection of one run, with a limit on its output; nothing is sent yet."""
-    return Connection(server, command_line(cmd), stdin.data, stdin.length, limit)
+    return Connection(server, command(cmd), stdin.data, stdin.length, limit)
 
 
 def check_timeout(timeout: float | None) -> None:

@@ -46,6 +46,15 @@ impl Socket {
         }
     }
 
+    /// A socket that is connected already.
+    pub(super) fn from_connected(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(match net::getsockname(&socket)?.address_family() {
+            AddressFamily::UNIX => Self::Unix(socket.into()),
+            _ => Self::Tcp(socket.into()),
+        })
+    }
+
     pub(super) fn connect(&self, address: &Address) -> io::Result<Connecting> {
         let result = match address.kind() {
             AddressKind::Unix(path) => net::connect(self, &SocketAddrUnix::new(path)?),
@@ -81,6 +90,11 @@ impl Socket {
             Self::Unix(socket) => socket,
             Self::Tcp(socket) => socket,
         }
+    }
+
+    /// Ends this side: the peer reads end of file, and may still answer.
+    pub(super) fn half_close(&self) -> io::Result<()> {
+        Ok(net::shutdown(self, net::Shutdown::Write)?)
     }
 
     /// Makes the peer see that we are gone, even if a forked process holds a copy of this socket.

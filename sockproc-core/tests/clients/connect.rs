@@ -158,7 +158,10 @@ fn a_timeout_before_there_was_a_connection_says_that_nothing_has_run() {
     poll_until(|| is_full(&path));
     for driver in Driver::BOTH {
         let address = Address::unix(path.clone()).unwrap();
-        let run = sockproc_core::connection::Connection::<Vec<u8>>::new(address, "true", "");
+        let run =
+            sockproc_core::connection::Connection::<sockproc_core::connection::Collected>::new(
+                address, "true", "",
+            );
         let error = driver
             .drive(run.unwrap(), Duration::from_millis(100))
             .unwrap_err();

@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::net::{Shutdown, sockopt};
-use sockproc_core::connection::{Body, Connection, Output};
-use sockproc_core::{Address, AddressKind, Error, blocking, client};
+use sockproc_core::connection::{Connection, Receiver};
+use sockproc_core::{Address, AddressKind, Error, Output, blocking, client};
 
 /// Much longer than anything here takes, so that only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -35,11 +35,11 @@ pub(crate) enum Driver {
 impl Driver {
     pub(crate) const BOTH: [Self; 2] = [Self::Blocking, Self::Tokio];
 
-    pub(crate) fn drive<B: Body>(
+    pub(crate) fn drive<R: Receiver>(
         self,
-        run: Connection<B>,
+        run: Connection<R>,
         timeout: Duration,
-    ) -> Result<Output<B>, Error> {
+    ) -> Result<R::Outcome, Error> {
         match self {
             Self::Blocking => blocking::drive(run, Some(timeout)),
             Self::Tokio => runtime().block_on(client::drive(run, Some(timeout))),
@@ -49,7 +49,7 @@ impl Driver {
     /// Runs `command` with some stdin; nobody here takes as long as the deadline.
     pub(crate) fn run(self, server: &Address, command: &str, stdin: &str) -> Result<Output, Error> {
         let stdin = stdin.to_owned();
-        let run = Connection::new(server.clone(), command.to_owned(), stdin)?;
+        let run: Connection = Connection::new(server.clone(), command.to_owned(), stdin)?;
         self.drive(run, DEADLINE)
     }
 }

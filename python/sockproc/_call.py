@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # The wait statuses of sysexits.h with which a server refuses, as PROTOCOL.md lists them.
-_REFUSALS = {
+REFUSALS = {
     64 << 8: "bad-request",
     69 << 8: "policy",
     71 << 8: "cannot-spawn",
@@ -29,7 +29,7 @@ _REFUSALS = {
 }
 
 # What the server says itself begins with this.
-_NOTE = b"sockproc: "
+NOTE = b"sockproc: "
 
 # More than that is no limit either.
 _LARGEST_LIMIT = 2**64 - 1
@@ -152,7 +152,7 @@ def finish(
 ) -> Completed[Any]:
     """What became of a run that is over."""
     status, stdout, stderr = connection.output()
-    if status in _REFUSALS and not stdout:
+    if status in REFUSALS and not stdout:
         refuse(status, stderr)
     if status and returncode(status) is None:
         raise StatusUnknown(Completed(cmd, status, stdout, stderr))
@@ -170,13 +170,13 @@ def refuse(status: int, stderr: bytes) -> None:
     Raises:
         Refused: it is one line of the server's own.
     """
-    line = stderr.removeprefix(_NOTE)
+    line = stderr.removeprefix(NOTE)
     if line == stderr or line.find(b"\n") != len(line) - 1:
         return
     message = line[:-1].decode(errors="backslashreplace")
     # In these two cases there was a command, and its wait status is not known.
     may_have_run = message.startswith("killed") or "wait status" in message
-    raise Refused(_REFUSALS[status], message, may_have_run)
+    raise Refused(REFUSALS[status], message, may_have_run)
 
 
 def expired(

@@ -147,6 +147,7 @@ impl<B: Body> Receiver for Collected<B> {
                 self.output.status = status;
                 Ok(())
             }
+            _ => Ok(()),
         }
     }
 

@@ -6,14 +6,15 @@ local stdin_of = require("sockproc.stdin")
 local transport = require("sockproc.transport")
 
 ---@alias sockproc.Kind
----| "connect"   # nothing was sent: nobody answers at the address
----| "timeout"   # no answer in time; the command may have run
----| "closed"    # the connection ended before the answer was complete; the command may have run
----| "protocol"  # not a sockproc server, or a command that the protocol cannot carry
----| "too_large" # output past `max_output`, or a command longer than the kernel takes
----| "phase"     # nothing was sent: nginx cannot wait here
----| "refused"   # nothing was started: it is not allowed
----| "stdin"     # nothing was sent: `stdin_file` cannot be read
+---| "connect"     # nothing was sent: no server answers at the address
+---| "bad_request" # nothing was sent: no server could run this command
+---| "phase"       # nothing was sent: nginx cannot wait here
+---| "stdin"       # nothing was sent: `stdin_file` cannot be read
+---| "refused"     # nothing was started: it is not allowed
+---| "timeout"     # no answer in time; the command may have run
+---| "closed"      # the connection ended before the answer was complete; the command may have run
+---| "protocol"    # what answered is no sockproc server; the command may have run
+---| "too_large"   # output past `max_output`; the command has run
 
 ---@class sockproc.Result How a command ended; its own failure is no error.
 ---@field status integer the raw wait status
@@ -103,8 +104,7 @@ local function connect(server, opts)
 		if ok then
 			return sock
 		end
-		-- EAGAIN: the server's backlog is full, nothing was sent.
-		local may_come = err:find("temporarily unavailable", 1, true)
+		local may_come = transport.is_backlog_full(err, kind)
 		if not may_come then
 			may_come, err = revival.attempt(server, err, waited)
 		end
@@ -209,12 +209,7 @@ local function exchange(server, cmd, stdin, opts, sink)
 	end
 	local head, sock, source, err, kind
 	local session = native.session()
-	if type(cmd) == "table" then
-		cmd, err, kind = native.quote(cmd)
-	end
-	if cmd then
-		source, err, kind = stdin_of.open(stdin, opts.stdin_file)
-	end
+	source, err, kind = stdin_of.open(stdin, opts.stdin_file)
 	if source then
 		head, err, kind = session:send_run(cmd, source.len)
 	end

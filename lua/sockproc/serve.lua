@@ -111,9 +111,11 @@ local function is_live(address, user)
 	local place = in_words(address)
 	local listener, err, kind = native.listener(place)
 	if not listener then
-		if kind == "connect" and not err:find("temporarily unavailable", 1, true) then
+		if kind == "connect" then
 			return false
 		end
+		-- A server whose backlog stays full is there, but does not answer.
+		kind = kind == "backlog" and "connect" or kind
 		return nil, "cannot look at the server at " .. place .. ": " .. err, kind
 	end
 	if listener ~= 0 and listener ~= user then

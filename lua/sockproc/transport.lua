@@ -16,6 +16,16 @@ local M = {}
 --- Whether this is nginx, where only cosockets may wait.
 M.in_nginx = type(ngx) == "table" and type(ngx.socket) == "table" and ngx.socket.tcp ~= nil
 
+--- What strerror(3) says of EAGAIN, which a connect to a full backlog fails with, as cosockets write it.
+local BACKLOG_FULL = native.backlog_full()
+
+--- Whether a connect failed only because the server's backlog is full: nothing was sent, so it may be tried
+--- again. Our own socket tells by `kind`; a cosocket has no more than the kernel's text.
+---@return boolean
+function M.is_backlog_full(err, kind)
+	return kind == "backlog" or (kind == nil and err == BACKLOG_FULL)
+end
+
 if not M.in_nginx then
 	---@type fun(): sockproc.Socket
 	M.tcp = native.tcp

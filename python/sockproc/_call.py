@@ -8,7 +8,7 @@ from operator import index
 
 from ._completed import Completed
 from ._errors import NoServer, Refused, StatusUnknown
-from ._native import Connection, exec_line, returncode
+from ._native import Connection, returncode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # The wait statuses of sysexits.h with which a server refuses, as PROTOCOL.md lists them.
-_REFUSALS = {
+REFUSALS = {
     64 << 8: "bad-request",
     69 << 8: "policy",
     71 << 8: "cannot-spawn",
@@ -29,7 +29,7 @@ _REFUSALS = {
 }
 
 # What the server says itself begins with this.
-_NOTE = b"sockproc: "
+NOTE = b"sockproc: "
 
 # More than that is no limit either.
 _LARGEST_LIMIT = 2**64 - 1
@@ -86,15 +86,15 @@ def refuse_others(others: dict[str, object]) -> None:
         raise TypeError(f"run() does not take {name!r}{hint}")
 
 
-def command_line(cmd: Command) -> bytes:
-    """The line for the shell that does what ``cmd`` says."""
+def command(cmd: Command) -> bytes | list[bytes]:
+    """A line for the shell, or a program and its arguments."""
     if isinstance(cmd, str):
         return os.fsencode(cmd)
     if isinstance(cmd, bytes):
         return cmd
     words = [cmd] if isinstance(cmd, os.PathLike) else cmd
     try:
-        return exec_line([os.fsencode(word) for word in words])
+        return [os.fsencode(word) for word in words]
     except TypeError:
         raise TypeError(
             f"cmd must be a line for the shell or a sequence of words, not {cmd!r}"
@@ -103,7 +103,7 @@ def command_line(cmd: Command) -> bytes:
 
 def connect(server: str, cmd: Command, stdin: Source, limit: int | None) -> Connection:
     """The connection of one run, with a limit on its output; nothing is sent yet."""
-    return Connection(server, command_line(cmd), stdin.data, stdin.length, limit)
+    return Connection(server, command(cmd), stdin.data, stdin.length, limit)
 
 
 def check_timeout(timeout: float | None) -> None:
@@ -152,7 +152,7 @@ def finish(
 ) -> Completed[Any]:
     """What became of a run that is over."""
     status, stdout, stderr = connection.output()
-    if status in _REFUSALS and not stdout:
+    if status in REFUSALS and not stdout:
         refuse(status, stderr)
     if status and returncode(status) is None:
         raise StatusUnknown(Completed(cmd, status, stdout, stderr))
@@ -170,13 +170,13 @@ def refuse(status: int, stderr: bytes) -> None:
     Raises:
         Refused: it is one line of the server's own.
     """
-    line = stderr.removeprefix(_NOTE)
+    line = stderr.removeprefix(NOTE)
     if line == stderr or line.find(b"\n") != len(line) - 1:
         return
     message = line[:-1].decode(errors="backslashreplace")
     # In these two cases there was a command, and its wait status is not known.
     may_have_run = message.startswith("killed") or "wait status" in message
-    raise Refused(_REFUSALS[status], message, may_have_run)
+    raise Refused(REFUSALS[status], message, may_have_run)
 
 
 def expired(

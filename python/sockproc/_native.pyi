@@ -14,7 +14,6 @@ __all__ = [
     "WRITABLE",
     "Connection",
     "check_address",
-    "exec_line",
     "main",
     "returncode",
 ]
@@ -48,13 +47,14 @@ class Connection:
         cls,
         /,
         server: str,
-        command: bytes | bytearray,
+        command: bytes | bytearray | SupportsGetItem[int, bytes | bytearray],
         stdin: Any,
         stdin_len: SupportsIndex,
         max_output: SupportsIndex | None = None,
     ) -> Connection:
         """
-        A run of the shell command line `command`; nothing is sent before the first `on_ready`.
+        A run of `command`: a line for the shell, or a list of words that no shell interprets.
+        Nothing is sent before the first `on_ready`.
 
         `stdin` is bytes, or an object whose `read(size)` gives `stdin_len` bytes in all.
         `max_output` limits both streams together, in bytes.
@@ -101,11 +101,6 @@ class Connection:
 def check_address(server: str) -> None:
     """
     Refuses a `server` that is no address.
-    """
-
-def exec_line(argv: SupportsGetItem[int, bytes | bytearray]) -> bytes:
-    """
-    The shell command line that becomes the program `argv[0]` with exactly these words.
     """
 
 def main(

@@ -63,9 +63,12 @@ Command: TypeAlias = Word | Sequence[Word]
 
 
 class HasAddress(Protocol):
-    """A :class:`sockproc.Server` or a :class:`sockproc.Client`."""
+    """A :class:`sockproc.Server`, a :class:`sockproc.Client` or a :class:`sockproc.testing.FakeServer`."""
 
-    address: str
+    @property
+    def address(self) -> str:
+        """Where the server listens."""
+        ...
 
 
 Address: TypeAlias = (

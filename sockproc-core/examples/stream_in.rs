@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use sockproc_core::client::Command;
-use sockproc_core::connection::Stdin;
+use sockproc_core::{Address, Stdin};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -19,13 +19,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     else {
         return Err("usage: stream_in ADDRESS FILE PROGRAM [ARGUMENT]...".into());
     };
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
-        .server(sockproc_core::Address::parse(&server)?)
+        .server(Address::parse(&server)?)
         .stdin(Stdin::from_file(File::open(file)?)?)
-        .timeout(Duration::from_secs(60))
-        .output()
-        .await?;
+        .timeout(Duration::from_secs(60));
+    let output = command.output().await?;
     io::stdout().write_all(&output.stdout)?;
     io::stderr().write_all(&output.stderr)?;
     eprintln!("{}", output.status);

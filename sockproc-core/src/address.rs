@@ -1,32 +1,43 @@
 //! Where a server listens: a unix socket, or a TCP port of 127.0.0.1.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The longest path of a unix socket, in bytes: `sun_path` holds 108 with the NUL (unix(7)).
-pub const MAX_UNIX_PATH_LEN: usize = 107;
+use crate::Error;
 
-/// The address of a server.
+/// The longest path of a unix socket, in bytes: `sun_path` holds 108 with the NUL (unix(7)).
+const MAX_UNIX_PATH_LEN: usize = 107;
+
+/// The address of a server: one that can be listened on and connected to.
 ///
 /// ```
 /// use sockproc_core::Address;
 ///
-/// assert_eq!("/run/sockproc.sock".parse(), Ok(Address::Unix("/run/sockproc.sock".into())));
-/// assert_eq!("unix:/run/sockproc.sock".parse(), Ok(Address::Unix("/run/sockproc.sock".into())));
-/// assert_eq!("13000".parse::<Address>()?.to_string(), "127.0.0.1:13000");
+/// assert_eq!("/run/sockproc.sock".parse(), Address::unix("/run/sockproc.sock"));
+/// assert_eq!("unix:/run/sockproc.sock".parse(), Address::unix("/run/sockproc.sock"));
+/// assert_eq!("13000".parse(), Address::tcp(13000));
 /// assert_eq!("localhost:13000".parse::<Address>()?.to_string(), "127.0.0.1:13000");
 /// assert!("70000".parse::<Address>().is_err());
 /// # Ok::<(), sockproc_core::AddressError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Address {
-    /// The path of a unix socket, at most [`MAX_UNIX_PATH_LEN`] bytes, without NUL.
+pub struct Address(Place);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
     Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+/// What an [`Address`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressKind<'a> {
+    /// The path of a unix socket: 1 to 107 bytes, without NUL.
+    Unix(&'a Path),
     /// A loopback address; its port is never 0.
     Tcp(SocketAddr),
 }
@@ -79,6 +90,37 @@ impl AddressError {
 }
 
 impl Address {
+    /// The unix socket at `path`.
+    ///
+    /// # Errors
+    /// The path is empty, holds a NUL or is longer than 107 bytes.
+    pub fn unix(path: impl Into<PathBuf>) -> Result<Self, AddressError> {
+        let path = path.into();
+        let bytes = path.as_os_str().as_bytes();
+        match bytes.len() {
+            0 => Err(AddressError::Empty),
+            _ if bytes.contains(&0) => Err(AddressError::NulInPath { path }),
+            1..=MAX_UNIX_PATH_LEN => Ok(Self(Place::Unix(path))),
+            len => Err(AddressError::PathTooLong { path, len }),
+        }
+    }
+
+    /// A TCP port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// [`AddressError::Port`] for 0.
+    pub fn tcp(port: u16) -> Result<Self, AddressError> {
+        match port {
+            0 => Err(AddressError::Port {
+                port: port.to_string(),
+            }),
+            _ => Ok(Self(Place::Tcp(SocketAddr::from((
+                Ipv4Addr::LOCALHOST,
+                port,
+            ))))),
+        }
+    }
+
     /// Reads any form of an address: `unix:PATH`, `HOST:PORT`, `PORT`, and all else is a path.
     ///
     /// # Errors
@@ -86,10 +128,13 @@ impl Address {
     pub fn parse(text: &OsStr) -> Result<Self, AddressError> {
         let bytes = text.as_bytes();
         if let Some(path) = bytes.strip_prefix(b"unix:") {
-            return Self::unix(path);
+            return Self::unix(OsStr::from_bytes(path));
         }
         match text.to_str().and_then(|text| text.rsplit_once(':')) {
-            Some((host, port)) if !host.contains('/') && !host.is_empty() => Self::tcp(host, port),
+            Some((host, port)) if !host.contains('/') && !host.is_empty() => {
+                check_host(host)?;
+                Self::port(port)
+            }
             _ => Self::parse_classic(text),
         }
     }
@@ -101,9 +146,9 @@ impl Address {
     pub fn parse_classic(text: &OsStr) -> Result<Self, AddressError> {
         match text.to_str() {
             Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                Self::tcp("127.0.0.1", digits)
+                Self::port(digits)
             }
-            _ => Self::unix(text.as_bytes()),
+            _ => Self::unix(text),
         }
     }
 
@@ -118,62 +163,72 @@ impl Address {
         }
     }
 
+    /// The server that the caller names, else the one that `$SOCKPROC_SOCKET` names.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`] if there is none, [`Error::Address`] if the variable holds no address.
+    pub(crate) fn or_from_env(named: Option<Self>) -> Result<Self, Error> {
+        match named {
+            Some(address) => Ok(address),
+            None => Self::from_env()?.ok_or(Error::NoServer),
+        }
+    }
+
     /// The same address, whatever the working directory becomes.
     ///
     /// # Errors
     /// [`AddressError::PathTooLong`], and the current directory's absence as `Empty`.
     pub fn absolute(self) -> Result<Self, AddressError> {
-        match self {
-            Self::Unix(path) => {
-                let path = std::path::absolute(path).map_err(|_| AddressError::Empty)?;
-                Self::unix(path.as_os_str().as_bytes())
+        match self.0 {
+            Place::Unix(path) => {
+                Self::unix(std::path::absolute(path).map_err(|_| AddressError::Empty)?)
             }
-            tcp @ Self::Tcp(_) => Ok(tcp),
+            Place::Tcp(_) => Ok(self),
+        }
+    }
+
+    /// What this is, to be told apart.
+    #[must_use]
+    pub fn kind(&self) -> AddressKind<'_> {
+        match &self.0 {
+            Place::Unix(path) => AddressKind::Unix(path),
+            Place::Tcp(address) => AddressKind::Tcp(*address),
         }
     }
 
     /// The path, if this is a unix socket.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Unix(path) => Some(path),
-            Self::Tcp(_) => None,
+        match self.kind() {
+            AddressKind::Unix(path) => Some(path),
+            AddressKind::Tcp(_) => None,
         }
     }
 
-    fn unix(path: &[u8]) -> Result<Self, AddressError> {
-        let owned = || PathBuf::from(OsString::from_vec(path.to_vec()));
-        match path.len() {
-            0 => Err(AddressError::Empty),
-            _ if path.contains(&0) => Err(AddressError::NulInPath { path: owned() }),
-            1..=MAX_UNIX_PATH_LEN => Ok(Self::Unix(owned())),
-            len => Err(AddressError::PathTooLong { path: owned(), len }),
-        }
-    }
-
-    fn tcp(host: &str, port: &str) -> Result<Self, AddressError> {
-        let ip = match host {
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            _ => host
-                .parse()
-                .ok()
-                .filter(|ip| *ip == IpAddr::V4(Ipv4Addr::LOCALHOST))
-                .ok_or_else(|| AddressError::NotLoopback {
-                    host: host.to_owned(),
-                })?,
+    fn port(digits: &str) -> Result<Self, AddressError> {
+        let wrong = || AddressError::Port {
+            port: digits.to_owned(),
         };
         // `u16::from_str` takes a plus sign.
-        let number = if port.starts_with('+') {
-            0
-        } else {
-            port.parse().unwrap_or(0_u16)
-        };
-        match number {
-            0 => Err(AddressError::Port {
-                port: port.to_owned(),
-            }),
-            _ => Ok(Self::Tcp(SocketAddr::new(ip, number))),
+        if digits.starts_with('+') {
+            return Err(wrong());
         }
+        digits
+            .parse()
+            .ok()
+            .and_then(|port| Self::tcp(port).ok())
+            .ok_or_else(wrong)
+    }
+}
+
+/// Refuses a host that is not 127.0.0.1.
+fn check_host(host: &str) -> Result<(), AddressError> {
+    match host.parse() {
+        Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)) => Ok(()),
+        _ if host == "localhost" => Ok(()),
+        _ => Err(AddressError::NotLoopback {
+            host: host.to_owned(),
+        }),
     }
 }
 
@@ -188,9 +243,9 @@ impl FromStr for Address {
 /// As [`Address::parse`] reads it back.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(address) => address.fmt(f),
+        match &self.0 {
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Place::Tcp(address) => address.fmt(f),
         }
     }
 }
@@ -210,7 +265,7 @@ mod tests {
             Ok("127.0.0.1:13000".into())
         );
         for path in ["13000x", "2024/x.sock", "-1", "127.0.0.1:80", "unix:/x"] {
-            assert_eq!(classic(path), Ok(Address::Unix(path.into())));
+            assert_eq!(classic(path), Address::unix(path));
         }
     }
 

@@ -13,13 +13,13 @@ use crate::{Address, AddressError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nobody said which server; nothing was sent.
+    /// No server is named; nothing was sent.
     #[error("no server: give an address or set SOCKPROC_SOCKET")]
     NoServer,
-    /// The address is none; nothing was sent.
+    /// This is no address; nothing was sent.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// Nobody answers at the address; nothing was sent.
+    /// No connection came about; nothing was sent.
     #[error("cannot connect to {address}")]
     Connect {
         /// Where a server was expected.

@@ -1,36 +1,29 @@
 //! Run commands for programs that must not block or fork.
 //!
-//! A `sockproc` server runs shell command lines for whoever connects to its socket, and answers with
-//! wait status, stdout and stderr. The caller never forks, so a call costs the same whatever the
-//! caller's size; a command's own failure is a result, not an error.
+//! A `sockproc` server runs commands for whoever connects to its socket, and answers with their exit
+//! status, stdout and stderr. The caller never forks, so a call costs the same whatever the caller's
+//! size; a command's own failure is a result, not an error.
+//!
+//! # Run
+//!
+//! [`blocking`] and [`client`] (for tokio) have the names of `std::process` and `tokio::process`:
 //!
 //! ```
-//! use std::time::Duration;
-//!
-//! use sockproc_core::blocking::Client;
-//!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
-//! # let server = sockproc_core::Address::Unix(dir.path().join("sock"));
+//! # let server = sockproc_core::Address::unix(dir.path().join("sock"))?;
 //! # let _server = serve(&server)?;
-//! # let server = server.to_string(); // such as "/run/sockproc.sock" or "127.0.0.1:13000"
-//! let client = Client::new(server.parse()?)
-//!     .timeout(Duration::from_secs(10))
-//!     .max_output(1 << 20);
+//! use sockproc_core::blocking::Command;
 //!
-//! let output = client.run("sort -n; echo sorted >&2; exit 3", "10\n9\n")?;
-//! assert_eq!(output.stdout, b"9\n10\n");
-//! assert_eq!(output.stderr, b"sorted\n");
-//! assert_eq!(output.status.code(), Some(3));
+//! // Without `server` it is the one that $SOCKPROC_SOCKET names.
+//! let output = Command::new("echo").args(["$(reboot)", "it's"]).server(server.clone()).output()?;
+//! assert_eq!(output.stdout, b"$(reboot) it's\n"); // no shell looks at these words
 //!
-//! // Words from strangers are arguments, not parts of a command line.
-//! let output = client.run_argv(["echo", "$(reboot)", "it's"], "")?;
-//! assert_eq!(output.stdout, b"$(reboot) it's\n");
+//! let status = Command::shell("exit 3").server(server).status()?;
+//! assert_eq!(status.code(), Some(3));
 //!
 //! // An error says whether asking again could run the command twice.
-//! let error = client.run("yes | head -c 2M", "").unwrap_err();
-//! assert!(error.may_have_run());
-//! let error = Client::new("/nonexistent".parse()?).run("true", "").unwrap_err();
+//! let error = Command::new("true").server("/nonexistent/sock".parse()?).output().unwrap_err();
 //! assert!(!error.may_have_run());
 //! # Ok(())
 //! # }
@@ -51,19 +44,78 @@
 //! # }
 //! ```
 //!
+//! # Stream in
+//!
+//! A file of any size is read in pieces while it is sent:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let server = sockproc_core::Address::unix(dir.path().join("sock"))?;
+//! # let _server = serve(&server)?;
+//! use std::fs::File;
+//! use std::time::Duration;
+//!
+//! use sockproc_core::{Stdin, blocking::Client};
+//!
+//! let client = Client::new(server).timeout(Duration::from_secs(10)).max_output(1 << 20);
+//! let file = Stdin::from_file(File::open("/etc/passwd")?)?;
+//! let output = client.run("grep -c ^root:; echo counted >&2", file)?;
+//! assert_eq!(output.stdout, b"1\n");
+//! assert_eq!(output.stderr, b"counted\n");
+//! # Ok(())
+//! # }
+//! # fn serve(address: &sockproc_core::Address) -> Result<impl Drop, Box<dyn std::error::Error>> {
+//! #     use sockproc_core::server::{Config, Listener, Server, SocketOptions};
+//! #     use std::future::pending;
+//! #     let runtime = tokio::runtime::Runtime::new()?;
+//! #     let listener = Listener::bind(address, &SocketOptions::default())?;
+//! #     let server = Server::new(Config::default())?;
+//! #     runtime.spawn(server.run(vec![listener], pending(), pending()));
+//! #     struct Running(Option<tokio::runtime::Runtime>);
+//! #     impl Drop for Running {
+//! #         fn drop(&mut self) {
+//! #             self.0.take().map(tokio::runtime::Runtime::shutdown_background);
+//! #         }
+//! #     }
+//! #     Ok(Running(Some(runtime)))
+//! # }
+//! ```
+//!
+//! # Serve
+//!
+//! ```no_run
+//! # #[cfg(feature = "server")]
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::future::pending;
+//!
+//! use sockproc_core::server::{Config, Listener, Server, SocketOptions};
+//!
+//! let address = "/run/sockproc.sock".parse()?;
+//! let listener = Listener::bind(&address, &SocketOptions::default())?;
+//! let stop = async { drop(tokio::signal::ctrl_c().await) };
+//! Server::new(Config::default())?.run(vec![listener], stop, pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The parts
+//!
 //! - [`blocking`] runs commands from ordinary code, [`client`] from tokio.
-//! - [`connection`] is what both are made of: one run, for any event loop that can wait for a descriptor.
-//! - [`proto`] is the wire format, without any I/O.
 //! - [`server`] runs the commands, and [`cli`] is the `sockproc` binary around it.
+//! - [`connection`] is what both clients are made of: one run, for any event loop that can wait for a
+//!   descriptor.
+//! - [`proto`] is the wire format, without any I/O.
 //!
 //! `blocking`, `connection` and `proto` need no feature of this crate.
 
-pub mod address;
+mod address;
 pub mod blocking;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+mod command;
 pub mod connection;
 mod error;
 #[cfg(feature = "server")]
@@ -73,8 +125,12 @@ pub mod proto;
 mod reactor;
 #[cfg(feature = "server")]
 pub mod server;
+mod stdin;
 #[cfg(feature = "server")]
 mod threads;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, AddressKind};
+pub use connection::Output;
 pub use error::Error;
+pub use proto::ExitStatus;
+pub use stdin::Stdin;

@@ -171,10 +171,10 @@ end)
 
 t.test("a command that the protocol cannot carry is told, and nothing is sent", function()
 	local nobody = { server = "/nowhere/x" }
-	t.fails("protocol", "CRLF", sockproc.run("a\r\nb", nil, nobody))
-	t.fails("protocol", "NUL", sockproc.run("a\0b", nil, nobody))
-	t.fails("protocol", "NUL", sockproc.run({ "echo", "a\0b" }, nil, nobody))
-	t.fails("too_large", "131071", sockproc.run(("x"):rep(131072), nil, nobody))
+	t.fails("bad_request", "CRLF", sockproc.run("a\r\nb", nil, nobody))
+	t.fails("bad_request", "NUL", sockproc.run("a\0b", nil, nobody))
+	t.fails("bad_request", "NUL", sockproc.run({ "echo", "a\0b" }, nil, nobody))
+	t.fails("bad_request", "131071", sockproc.run(("x"):rep(131072), nil, nobody))
 end)
 
 t.test("a server that answers garbage is a protocol error", function()

@@ -106,10 +106,15 @@ function t.background(command)
 	return pid
 end
 
---- Whether a process lives; a zombie does not.
+--- Whether any thread of a process is left: a killed one holds its sockets until the last has ended. A
+--- zombie is dead.
 function t.is_alive(pid)
-	local stat = t.read("/proc/" .. pid .. "/stat")
-	return stat ~= nil and not stat:find("^%d+ %b() Z")
+	for line in t.shell("cat /proc/" .. pid .. "/task/*/stat 2>/dev/null"):gmatch("[^\n]+") do
+		if not line:find("^%d+ %b() [ZX]") then
+			return true
+		end
+	end
+	return false
 end
 
 --- Starts a server that lives until the end. Gives its address and pid.

@@ -48,7 +48,7 @@ end)
 
 t.test("no function raises, whatever it is given", function()
 	-- `exec`, `sleep` and `launch` do what they are told.
-	for _, name in ipairs({ "session", "quote", "parse_address", "tcp", "open_process", "user_id" }) do
+	for _, name in ipairs({ "session", "backlog_full", "parse_address", "tcp", "open_process", "user_id" }) do
 		survive(name, native[name], 3)
 	end
 end)
@@ -138,9 +138,9 @@ t.test("a session reports its caller's mistakes and the peer's by their kinds", 
 			return session:send_stdin("abc")
 		end)()
 	)
-	t.fails("protocol", "CRLF at byte 1", native.session():send_run("a\r\nb", 0))
-	t.fails("protocol", "NUL at byte 1", native.session():send_run("a\0b", 0))
-	t.fails("too_large", "131071", native.session():send_run(("x"):rep(131072), 0))
+	t.fails("bad_request", "CRLF at byte 1", native.session():send_run("a\r\nb", 0))
+	t.fails("bad_request", "NUL at byte 1", native.session():send_run("a\0b", 0))
+	t.fails("bad_request", "131071", native.session():send_run(("x"):rep(131072), 0))
 	for wire, expected in pairs({
 		["HTTP/1.1 400"] = "not a sockproc server",
 		["status:x\r\n"] = "not a sockproc server",
@@ -170,11 +170,14 @@ t.test("an address is a socket's path or a loopback port", function()
 end)
 
 t.test("words are quoted for the shell", function()
-	t.equal(native.quote({ "echo", "it's", "", 1 }), [[exec 'echo' 'it'\''s' '' '1']])
-	t.fails("misuse", "empty", native.quote({}))
-	t.fails("protocol", "NUL", native.quote({ "echo", "\0" }))
-	t.equal(native.quote({ "a\r\nb" }), "exec 'a\r''\nb'")
-	t.fails("protocol", "dash", native.quote({ "-x" }))
+	local function sent(words)
+		return native.session():send_run(words, 0)
+	end
+	t.equal(sent({ "echo", "it's", "", 1 }), [[exec 'echo' 'it'\''s' '' '1']] .. "\r\n0\r\n")
+	t.fails("misuse", "empty", sent({}))
+	t.fails("bad_request", "NUL", sent({ "echo", "\0" }))
+	t.equal(sent({ "a\r\nb" }), "exec 'a\r''\nb'\r\n0\r\n")
+	t.fails("bad_request", "dash", sent({ "-x" }))
 end)
 
 t.test("a socket that is not connected is closed", function()

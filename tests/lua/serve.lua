@@ -137,6 +137,24 @@ t.test("what is no server of ours is not taken for one", function()
 	t.fails("refused", "is no sockproc server", sockproc.serve({ address = fake, background = true }))
 end)
 
+t.test("the server has the options of the command line", function()
+	local options = { "listen", "daemon", "help" }
+	for _, name in ipairs(require("sockproc.arguments").SERVER_OPTIONS) do
+		options[#options + 1] = (name:gsub("_", "-"))
+	end
+	table.sort(options)
+	-- A help text may name an option twice.
+	local seen, helped = {}, {}
+	for name in t.shell(t.quote(t.binary) .. " serve --help"):gmatch("%-%-([a-z-]+)") do
+		if not seen[name] then
+			seen[name] = true
+			helped[#helped + 1] = name
+		end
+	end
+	table.sort(helped)
+	t.equal(table.concat(options, " "), table.concat(helped, " "))
+end)
+
 t.test("every option of the server is passed on", function()
 	local address, pidfile = t.path("options.sock"), t.path("options.pid")
 	local server = assert(sockproc.serve({

@@ -68,11 +68,21 @@ def free_port() -> int:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether any of its threads is left: a killed process holds its sockets until the last one has ended."""
     try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+    return any(state_of(f"{pid}/task/{thread}") not in "ZX" for thread in threads)
+
+
+def state_of(task: str) -> str:
+    """The state's letter; X once it is gone."""
+    try:
+        stat = pathlib.Path(f"/proc/{task}/stat").read_text()
+    except OSError:
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
 
 
 def children(pid: int) -> list[int]:

@@ -156,7 +156,7 @@ class Client(unittest.TestCase):
         self.assertRegex(late, r"\Anil\|no answer from .* may have run\|timeout\Z")
         large = self.nginx.get("/run?cmd=echo+12345&max_output=5")
         self.assertEqual(large, "nil|output is longer than 5 bytes|too_large")
-        self.assertRegex(self.nginx.get("/run?cmd=a%0D%0Ab"), r"CRLF.*\|protocol\Z")
+        self.assertRegex(self.nginx.get("/run?cmd=a%0D%0Ab"), r"CRLF.*\|bad_request\Z")
 
     def test_a_server_that_answers_garbage_or_nothing_is_an_error(self):
         for data, kind in (

@@ -27,12 +27,22 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process; a zombie counts as dead."""
+    """Whether any of its threads is left: a killed process holds its sockets until the last one
+    has ended."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
         return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+    return any(_state(f"{pid}/task/{thread}") not in "ZX" for thread in threads)
+
+
+def _state(task: str) -> str:
+    """The state's letter; X once it is gone."""
+    try:
+        stat = Path(f"/proc/{task}/stat").read_text()
+    except OSError:
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
 
 
 def read_pid(path: Path) -> int:

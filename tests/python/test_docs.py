@@ -9,8 +9,18 @@ from pathlib import Path
 import pytest
 
 import sockproc
+from sockproc import testing
 
-MODULES = ["", ".aio", "._completed", "._errors", "._run_errors", "._server", ".client"]
+MODULES = [
+    "",
+    ".aio",
+    ".client",
+    ".testing",
+    "._completed",
+    "._errors",
+    "._run_errors",
+    "._server",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -30,6 +40,12 @@ def test_the_examples_of_a_module_are_true(
 @pytest.mark.parametrize("name", sockproc.__all__)
 def test_what_is_public_has_a_docstring(name: str) -> None:
     assert getattr(sockproc, name).__doc__
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_what_is_public_in_testing_has_a_docstring(name: str) -> None:
+    # An alias has that of its kind; its own is a comment to readers.
+    assert getattr(testing, name).__doc__
 
 
 @pytest.mark.parametrize("name", ["run", "Client", "Completed", "Server", "aio"])

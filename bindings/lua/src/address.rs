@@ -1,12 +1,10 @@
-//! Addresses and command lines, as the core reads and writes them.
+//! Addresses, as the core reads them.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue};
-use sockproc_core::Address;
-use sockproc_core::proto::classic::exec_line;
-use sockproc_core::proto::{Argv, ArgvError};
+use mlua::{IntoLuaMulti, Lua, MultiValue};
+use sockproc_core::{Address, AddressKind};
 
 use crate::args::Args;
 use crate::error::Failure;
@@ -16,24 +14,12 @@ pub(crate) fn parse(lua: &Lua, args: &mut Args) -> Result<MultiValue, Failure> {
     let text = args.string()?;
     let address = Address::parse(OsStr::from_bytes(&text.as_bytes()))
         .map_err(|error| Failure::misuse(error.to_string()))?;
-    let values = match &address {
-        Address::Tcp(tcp) => (tcp.ip().to_string(), tcp.port()).into_lua_multi(lua),
-        Address::Unix(path) => {
+    let values = match address.kind() {
+        AddressKind::Tcp(tcp) => (tcp.ip().to_string(), tcp.port()).into_lua_multi(lua),
+        AddressKind::Unix(path) => {
             let name = [b"unix:", path.as_os_str().as_bytes()].concat();
             lua.create_string(name)?.into_lua_multi(lua)
         }
-        other => return Err(Failure::misuse(format!("unknown kind of address {other}"))),
     };
     Ok(values?)
-}
-
-/// `quote(words)`: a sequence of words as a command line for the shell.
-pub(crate) fn quote(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
-    // A word may come from anywhere, so what it holds is the world's failure; an empty argv is not.
-    let argv = Argv::new(args.words()?).map_err(|error| match error {
-        ArgvError::Empty => Failure::misuse(error.to_string()),
-        _ => Failure::new("protocol", error.to_string()),
-    })?;
-    let line = exec_line(&argv)?;
-    Ok(lua.create_string(line)?)
 }

@@ -55,6 +55,14 @@ impl<'lua> Args<'lua> {
         self.each_string(|text| text.as_bytes().to_vec())
     }
 
+    /// The next argument as a string, or as a copied sequence of strings, told apart.
+    pub(crate) fn line_or_words(&mut self) -> Result<LineOrWords, Failure> {
+        match self.values.front() {
+            Some(Value::Table(_)) => self.words().map(LineOrWords::Words),
+            _ => Ok(LineOrWords::Line(self.string()?.as_bytes().to_vec())),
+        }
+    }
+
     fn each_string<T>(&mut self, take: impl Fn(LuaString) -> T) -> Result<Vec<T>, Failure> {
         const EXPECTED: &str = "string or sequence of strings";
         let table = match self.value() {
@@ -115,6 +123,12 @@ impl<'lua> Args<'lua> {
             "bad argument #{taken} to '{call}' ({expected} expected, got {got})"
         ))
     }
+}
+
+/// A command, as Lua gives it.
+pub(crate) enum LineOrWords {
+    Line(Vec<u8>),
+    Words(Vec<Vec<u8>>),
 }
 
 /// A userdata that is known to hold a `T`.

@@ -1,10 +1,12 @@
 //! How failures reach Lua: `nil, message, kind`, whatever went wrong.
 
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::{IntoLuaMulti, Lua, MultiValue, Value};
 use rustix::io::Errno;
+use sockproc_core::Error;
 use sockproc_core::proto::ProtocolError;
 
 use crate::args::Args;
@@ -31,9 +33,28 @@ impl Failure {
 
     /// A system call's failure, in the words of nginx's cosockets: strerror in lower case.
     pub(crate) fn system(kind: &'static str, errno: Errno) -> Self {
-        let text = std::io::Error::from(errno).to_string();
+        Self::io(kind, &errno.into())
+    }
+
+    /// As [`system`](Self::system).
+    pub(crate) fn io(kind: &'static str, error: &io::Error) -> Self {
+        let text = error.to_string();
         let text = text.split(" (os error").next().unwrap_or_default();
         Self::new(kind, text.to_lowercase())
+    }
+
+    /// Why there is no connection: of kind `backlog` where the server's is full, else `connect`.
+    pub(crate) fn connect(error: &Error) -> Self {
+        match error {
+            Error::Connect { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
+                Self::system("backlog", Errno::AGAIN)
+            }
+            Error::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+                Self::new("connect", "timeout")
+            }
+            Error::Connect { source, .. } => Self::io("connect", source),
+            other => Self::new("connect", other.to_string()),
+        }
     }
 
     fn to_lua(&self, lua: &Lua) -> mlua::Result<MultiValue> {
@@ -44,9 +65,9 @@ impl Failure {
 impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
         let kind = match error {
-            ProtocolError::CommandTooLong { .. } => "too_large",
             ProtocolError::Truncated => "closed",
             ProtocolError::WrongState { .. } | ProtocolError::StdinLength { .. } => "misuse",
+            _ if error.is_local() => "bad_request",
             _ => "protocol",
         };
         Self::new(kind, error.to_string())

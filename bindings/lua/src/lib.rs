@@ -10,7 +10,6 @@ mod peer;
 mod process;
 mod session;
 mod socket;
-mod stream;
 
 use mlua::{Function, IntoLuaMulti, Lua, Table};
 
@@ -24,9 +23,9 @@ fn sockproc_native(lua: &Lua) -> mlua::Result<Table> {
     let exports = lua.create_table()?;
     for (name, function) in [
         export(lua, "session", session::new)?,
-        export(lua, "quote", address::quote)?,
         export(lua, "parse_address", address::parse)?,
         export(lua, "tcp", socket::new)?,
+        export(lua, "backlog_full", socket::backlog_full)?,
         export(lua, "sleep", socket::sleep)?,
         export(lua, "user_id", peer::user_id)?,
         export(lua, "find_user", peer::find_user)?,

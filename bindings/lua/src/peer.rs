@@ -4,17 +4,17 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStringExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::Lua;
 use nix::unistd::User;
 use rustix::net::sockopt::socket_peercred;
 use sockproc_core::blocking::Client;
-use sockproc_core::{Address, Error};
+use sockproc_core::connection::{BlockingSocket, Deadline};
+use sockproc_core::{Address, AddressKind, Error};
 
 use crate::args::Args;
 use crate::error::Failure;
-use crate::stream::{Stream, deadline};
 
 /// How long to wait for a connection: a full backlog is emptied sooner by whoever is alive.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,23 +50,21 @@ pub(crate) fn find_user(_: &Lua, args: &mut Args) -> Result<u32, Failure> {
 /// `listener(text)`: the number of the user who listens at an address. On a unix socket that is who
 /// called listen(2) (unix(7), `SO_PEERCRED`), on TCP whose socket /proc/net/tcp lists (proc_pid_net(5)).
 pub(crate) fn listener(_: &Lua, args: &mut Args) -> Result<u32, Failure> {
-    match address(args)? {
-        Address::Unix(path) => {
-            let stream = Stream::connect_patiently(&path, Instant::now() + CONNECT_TIMEOUT)
-                .map_err(|errno| Failure::system("connect", errno))?;
+    let address = address(args)?;
+    let deadline = Deadline::after(Some(CONNECT_TIMEOUT));
+    let socket = BlockingSocket::connect(address.clone(), deadline, deadline)
+        .map_err(|error| Failure::connect(&error))?;
+    match address.kind() {
+        AddressKind::Unix(_) => {
             let peer =
-                socket_peercred(&stream).map_err(|errno| Failure::system("closed", errno))?;
+                socket_peercred(&socket).map_err(|errno| Failure::system("closed", errno))?;
             Ok(peer.uid.as_raw())
         }
-        Address::Tcp(tcp) => {
-            let (host, port) = (tcp.ip().to_string(), u64::from(tcp.port()));
-            Stream::connect_tcp(&host, port, deadline(Some(CONNECT_TIMEOUT)))
-                .map_err(|errno| Failure::system("connect", errno))?;
+        AddressKind::Tcp(tcp) => {
             let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
             listener_in(&table, tcp)
                 .ok_or_else(|| Failure::new("refused", "nobody knows whose socket it is"))
         }
-        other => Err(Failure::misuse(format!("unknown kind of address {other}"))),
     }
 }
 

@@ -1,15 +1,15 @@
 //! Ending a server, which is no child of ours.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
 use mlua::{AnyUserData, Lua, UserData, UserDataMethods};
-use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use sockproc_core::connection::{Deadline, Interest, wait};
 
 use crate::args::Args;
 use crate::error::{Failure, guard};
-use crate::stream::{deadline, wait};
 
 /// A process, pinned by a descriptor: its number may be given to another once it has ended.
 struct Process(OwnedFd);
@@ -44,11 +44,13 @@ fn terminate(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
 /// `process:wait(ms)`: until it has ended.
 fn wait_for(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
     let process = args.object::<Process>()?;
-    let deadline = deadline(args.milliseconds()?);
-    match wait(&process.borrow()?.0, PollFlags::IN, deadline) {
-        Ok(()) => Ok(true),
-        Err(Errno::TIMEDOUT) => Err(Failure::new("timeout", "timeout")),
-        Err(Errno::INTR) => Err(Failure::new("interrupted", "interrupted")),
-        Err(errno) => Err(Failure::system("closed", errno)),
+    let deadline = Deadline::after(args.milliseconds()?);
+    match wait(&process.borrow()?.0, Interest::READABLE, deadline) {
+        Ok(Interest::NONE) => Err(Failure::new("timeout", "timeout")),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            Err(Failure::new("interrupted", "interrupted"))
+        }
+        Err(error) => Err(Failure::io("closed", &error)),
     }
 }

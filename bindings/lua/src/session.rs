@@ -5,9 +5,9 @@ use mlua::{
     AnyUserData, IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, UserData, UserDataMethods,
 };
 use sockproc_core::proto::classic::ClientSession;
-use sockproc_core::proto::{ClientEvent, Request, Stream, WaitStatus};
+use sockproc_core::proto::{Argv, ArgvError, ClientEvent, Request, Stream, WaitStatus};
 
-use crate::args::Args;
+use crate::args::{Args, LineOrWords};
 use crate::error::{Failure, guard};
 
 struct Session(ClientSession);
@@ -26,12 +26,24 @@ impl UserData for Session {
     }
 }
 
+/// `session:send_run(command, stdin_len)`: a line for the shell, or a sequence of words.
 fn send_run(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
     let session = args.object::<Session>()?;
-    let line = Bytes::copy_from_slice(&args.string()?.as_bytes());
-    let request = Request::line(line).with_stdin(args.integer()?);
+    let request = match args.line_or_words()? {
+        LineOrWords::Line(line) => Request::line(line),
+        LineOrWords::Words(words) => Request::argv(argv(words)?),
+    };
+    let request = request.with_stdin(args.integer()?);
     let head = session.borrow()?.0.send_run(&request)?;
     Ok(lua.create_string(head)?)
+}
+
+/// A word may come from anywhere, so what it holds is the world's failure; an empty argv is not.
+fn argv(words: Vec<Vec<u8>>) -> Result<Argv, Failure> {
+    Argv::new(words).map_err(|error| match error {
+        ArgvError::Empty => Failure::misuse(error.to_string()),
+        _ => Failure::new("bad_request", error.to_string()),
+    })
 }
 
 fn send_stdin(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {

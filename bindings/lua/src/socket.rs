@@ -1,31 +1,35 @@
 //! A blocking socket with the cosocket's method names, for interpreters that have no cosockets.
 
-use std::time::{Duration, Instant};
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, LuaString, UserData, UserDataMethods};
 use rustix::io::Errno;
+use sockproc_core::Address;
+use sockproc_core::connection::{BlockingSocket, Deadline};
 
 use crate::args::Args;
 use crate::error::{Failure, guard};
-use crate::stream::{Stream, deadline};
 
 /// The most that one `receiveany` may ask for.
 const MAX_RECEIVE: u64 = 1 << 20;
 
 #[derive(Default)]
 struct Socket {
-    stream: Option<Stream>,
+    stream: Option<BlockingSocket>,
     timeouts: Timeouts,
     /// A `send` that a signal interrupted: the next one goes on with it.
     interrupted_send: Option<Sending>,
     /// The deadline of a `receiveany` that a signal interrupted: the next one goes on with it.
-    interrupted_receive: Option<Option<Instant>>,
+    interrupted_receive: Option<Deadline>,
     buf: Vec<u8>,
 }
 
 struct Sending {
     sent: usize,
-    deadline: Option<Instant>,
+    deadline: Deadline,
 }
 
 /// Without one, an operation waits for as long as it takes.
@@ -38,6 +42,11 @@ struct Timeouts {
 
 pub(crate) fn new(lua: &Lua, _: &mut Args) -> Result<AnyUserData, Failure> {
     Ok(lua.create_userdata(Socket::default())?)
+}
+
+/// `backlog_full()`: the kernel's text where a server's backlog is full, as a cosocket returns it.
+pub(crate) fn backlog_full(_: &Lua, _: &mut Args) -> Result<String, Failure> {
+    Ok(Failure::system("backlog", Errno::AGAIN).message)
 }
 
 /// Sleeps for some milliseconds.
@@ -69,17 +78,21 @@ fn settimeouts(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// `socket:connect("unix:/path")` or `socket:connect(host, port)`.
+/// `socket:connect("unix:/path")` or `socket:connect(host, port)`. A full backlog is a failure of kind
+/// "backlog": the caller tries again, and acts on signals between.
 fn connect(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
     let object = args.object::<Socket>()?;
-    let name = args.string()?.as_bytes().to_vec();
+    let mut name = args.string()?.as_bytes().to_vec();
+    if !name.starts_with(b"unix:") {
+        name.extend(format!(":{}", args.integer()?).into_bytes());
+    }
+    let address = Address::parse(&OsString::from_vec(name))
+        .map_err(|error| Failure::new("connect", error.to_string()))?;
     let mut socket = object.borrow()?;
-    let deadline = deadline(socket.timeouts.connect);
-    let stream = match name.strip_prefix(b"unix:") {
-        Some(path) => Stream::connect_unix(path, deadline),
-        None => Stream::connect_tcp(&String::from_utf8_lossy(&name), args.integer()?, deadline),
-    };
-    socket.stream = Some(stream.map_err(|errno| Failure::system("connect", errno))?);
+    let deadline = Deadline::after(socket.timeouts.connect);
+    let at_once = Deadline::after(Some(Duration::ZERO));
+    let stream = BlockingSocket::connect(address, deadline, at_once);
+    socket.stream = Some(stream.map_err(|error| Failure::connect(&error))?);
     // What was interrupted was of the connection before.
     socket.interrupted_send = None;
     socket.interrupted_receive = None;
@@ -94,7 +107,7 @@ fn send(_: &Lua, args: &mut Args) -> Result<u64, Failure> {
     let mut socket = object.borrow()?;
     let mut sending = socket.interrupted_send.take().unwrap_or(Sending {
         sent: 0,
-        deadline: deadline(socket.timeouts.send),
+        deadline: Deadline::after(socket.timeouts.send),
     });
     let mut begin = 0;
     for part in parts {
@@ -104,11 +117,11 @@ fn send(_: &Lua, args: &mut Args) -> Result<u64, Failure> {
             let rest = &part[sending.sent - begin..];
             match socket.stream()?.send(rest, sending.deadline) {
                 Ok(len) => sending.sent += len,
-                Err(Errno::INTR) => {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
                     socket.interrupted_send = Some(sending);
                     return Err(interrupted());
                 }
-                Err(errno) => return Err(lost(errno)),
+                Err(error) => return Err(lost(&error)),
             }
         }
         begin = end;
@@ -132,17 +145,17 @@ fn receiveany(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
     let deadline = socket
         .interrupted_receive
         .take()
-        .unwrap_or_else(|| deadline(read_timeout));
+        .unwrap_or_else(|| Deadline::after(read_timeout));
     socket.buf.resize(max as usize, 0);
-    let stream = socket.stream.as_ref().ok_or_else(closed)?;
+    let stream = socket.stream.as_mut().ok_or_else(closed)?;
     match stream.receive(&mut socket.buf, deadline) {
         Ok(0) => Err(closed()),
         Ok(len) => Ok(lua.create_string(&socket.buf[..len])?),
-        Err(Errno::INTR) => {
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
             socket.interrupted_receive = Some(deadline);
             Err(interrupted())
         }
-        Err(errno) => Err(lost(errno)),
+        Err(error) => Err(lost(&error)),
     }
 }
 
@@ -160,7 +173,7 @@ fn abort(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
 }
 
 impl Socket {
-    fn stream(&self) -> Result<&Stream, Failure> {
+    fn stream(&self) -> Result<&BlockingSocket, Failure> {
         self.stream.as_ref().ok_or_else(closed)
     }
 }
@@ -173,9 +186,9 @@ fn closed() -> Failure {
     Failure::new("closed", "closed")
 }
 
-fn lost(errno: Errno) -> Failure {
-    match errno {
-        Errno::TIMEDOUT => Failure::new("timeout", "timeout"),
-        errno => Failure::system("closed", errno),
+fn lost(error: &io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::TimedOut => Failure::new("timeout", "timeout"),
+        _ => Failure::io("closed", error),
     }
 }

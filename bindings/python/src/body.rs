@@ -29,7 +29,7 @@ impl Default for Body {
 }
 
 impl connection::Body for Body {
-    fn reserve(&mut self, len: u64) -> io::Result<()> {
+    fn expect(&mut self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         match self {
             Self::Short(bytes) if bytes.len().saturating_add(len) > SHORT => {
@@ -41,7 +41,7 @@ impl connection::Body for Body {
         Ok(())
     }
 
-    fn fill(&mut self, source: &mut Take<&mut dyn Read>) -> io::Result<()> {
+    fn append(&mut self, source: &mut Take<&mut dyn Read>) -> io::Result<()> {
         match self {
             Self::Short(bytes) => source.read_to_end(bytes).map(drop),
             Self::Long(long) => Python::attach(|py| long.fill(py, source)),

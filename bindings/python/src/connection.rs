@@ -10,14 +10,14 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
-use sockproc_core::connection::{Connection as CoreConnection, Interest, Output, Step};
-use sockproc_core::proto::{Argv, ExitStatus, Stream, WaitStatus, classic};
-use sockproc_core::{Address, Error as CoreError};
+use sockproc_core::connection::{Collected, Connection as CoreConnection, Interest, Progress};
+use sockproc_core::proto::{Argv, Request, Stream, WaitStatus};
+use sockproc_core::{Address, ExitStatus, Output};
 
 use crate::body::Body;
 use crate::error::PyError;
 use crate::stdin::stdin_from;
-use crate::wait::{Deadline, wait};
+use crate::wait::{deadline, wait};
 
 /// `Connection.on_ready`: the run is over.
 pub(crate) const DONE: u8 = 0;
@@ -32,7 +32,7 @@ pub(crate) const RETRY: u8 = 4;
 #[pyclass(module = "sockproc._native")]
 pub(crate) struct Connection {
     /// Never locked, each call has the object to itself; but only so can it be shared.
-    run: Mutex<Option<CoreConnection<Body>>>,
+    run: Mutex<Option<CoreConnection<Collected<Body>>>>,
     output: Option<Output<Body>>,
     retry_delay: Duration,
     /// The process to which the run belongs.
@@ -41,7 +41,8 @@ pub(crate) struct Connection {
 
 #[pymethods]
 impl Connection {
-    /// A run of the shell command line `command`; nothing is sent before the first `on_ready`.
+    /// A run of `command`: a line for the shell, or a list of words that no shell interprets.
+    /// Nothing is sent before the first `on_ready`.
     ///
     /// `stdin` is bytes, or an object whose `read(size)` gives `stdin_len` bytes in all.
     /// `max_output` limits both streams together, in bytes.
@@ -49,15 +50,15 @@ impl Connection {
     #[pyo3(signature = (server, command, stdin, stdin_len, max_output=None))]
     fn new(
         server: OsString,
-        command: PyBackedBytes,
+        command: Command,
         stdin: Bound<'_, PyAny>,
         stdin_len: u64,
         max_output: Option<u64>,
     ) -> PyResult<Self> {
         let address = Address::parse(&server).map_err(PyError::from)?;
         let stdin = stdin_from(stdin, stdin_len)?;
-        let command = Bytes::from_owner(command);
-        let run = CoreConnection::new(address, command, stdin).map_err(PyError::from)?;
+        let request = command.into_request()?;
+        let run = CoreConnection::new(address, request, stdin).map_err(PyError::from)?;
         Ok(Self {
             run: Mutex::new(Some(run.max_output(max_output.unwrap_or(u64::MAX)))),
             output: None,
@@ -80,8 +81,8 @@ impl Connection {
     /// Waits until the run is over; False if it is not after `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn wait(&mut self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let deadline = Deadline::after(timeout);
-        let mut ready = Interest::default();
+        let deadline = deadline(timeout);
+        let mut ready = Interest::NONE;
         loop {
             let pause = match self.step(ready)? {
                 DONE => return Ok(true),
@@ -145,12 +146,12 @@ impl Connection {
 }
 
 impl Connection {
-    fn slot(&mut self) -> &mut Option<CoreConnection<Body>> {
+    fn slot(&mut self) -> &mut Option<CoreConnection<Collected<Body>>> {
         self.run.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The run, while it goes on and belongs to this process.
-    fn run(&mut self) -> PyResult<&mut CoreConnection<Body>> {
+    fn run(&mut self) -> PyResult<&mut CoreConnection<Collected<Body>>> {
         if self.pid != std::process::id() {
             let message = "this run belongs to the process that was forked";
             return Err(PyRuntimeError::new_err(message));
@@ -165,18 +166,37 @@ impl Connection {
         }
         let run = self.run()?;
         match run.on_ready(ready).map_err(PyError::from)? {
-            Step::Done(output) => {
+            Progress::Done(output) => {
                 // The descriptor stays open: an event loop may still be watching it.
                 self.output = Some(output);
                 Ok(DONE)
             }
-            Step::Retry(delay) => {
+            Progress::Retry(delay) => {
                 self.retry_delay = delay;
                 Ok(RETRY)
             }
-            Step::Wait | Step::Yield => {
+            Progress::Wait | Progress::Yield => {
                 let Interest { readable, writable } = run.interest();
                 Ok(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE)
+            }
+        }
+    }
+}
+
+/// What to run.
+#[derive(FromPyObject)]
+pub(crate) enum Command {
+    Line(PyBackedBytes),
+    Argv(Vec<PyBackedBytes>),
+}
+
+impl Command {
+    fn into_request(self) -> PyResult<Request> {
+        match self {
+            Self::Line(line) => Ok(Request::line(Bytes::from_owner(line))),
+            Self::Argv(words) => {
+                let argv = Argv::new(words.into_iter().map(Bytes::from_owner));
+                Ok(Request::argv(argv.map_err(PyError::from)?))
             }
         }
     }
@@ -187,19 +207,6 @@ impl Connection {
 pub(crate) fn check_address(server: OsString) -> PyResult<()> {
     Address::parse(&server).map_err(PyError::from)?;
     Ok(())
-}
-
-/// The shell command line that becomes the program `argv[0]` with exactly these words.
-#[pyfunction]
-pub(crate) fn exec_line<'py>(
-    py: Python<'py>,
-    argv: Vec<PyBackedBytes>,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let argv = Argv::new(argv.into_iter().map(Bytes::from_owner));
-    let argv = argv.map_err(PyError::from)?;
-    let line =
-        classic::exec_line(&argv).map_err(|error| PyError::from(CoreError::Request(error)))?;
-    Ok(PyBytes::new(py, &line))
 }
 
 /// What `subprocess` calls the return code of a wait status; None if it names no end of a process.

@@ -17,7 +17,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::connection::{Connection, check_address, exec_line, returncode};
+    use crate::connection::{Connection, check_address, returncode};
 
     /// `Connection.on_ready`: the run is over.
     #[pymodule_export]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
-use sockproc_core::connection::Stdin;
+use sockproc_core::Stdin;
 
 /// `bytes` are sent from where they are; anything else is an object whose `read(size)` gives
 /// `len` bytes in all.

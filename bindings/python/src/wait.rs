@@ -1,32 +1,20 @@
-//! Waiting on one descriptor by poll(2), so that Ctrl-C and deadlines are heeded.
+//! Waiting on one descriptor, so that Ctrl-C and deadlines are heeded.
 
+use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::prelude::*;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use sockproc_core::connection::Interest;
+use sockproc_core::connection::{self, Deadline, Interest};
 
-/// When to stop waiting.
-#[derive(Clone, Copy)]
-pub(crate) struct Deadline(Option<Instant>);
-
-impl Deadline {
-    /// `None`, and more seconds than a clock can count, are no deadline.
-    pub(crate) fn after(seconds: Option<f64>) -> Self {
-        let timeout = seconds.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok());
-        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
-    }
-
-    /// The time left: `None` without a deadline, zero when it has passed.
-    fn left(self) -> Option<Duration> {
-        Some(self.0?.saturating_duration_since(Instant::now()))
-    }
+/// The end of a call that may take so many seconds. `None`, and more seconds than a clock can count, are
+/// no deadline.
+pub(crate) fn deadline(seconds: Option<f64>) -> Deadline {
+    Deadline::after(seconds.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok()))
 }
 
 /// Waits, letting other Python threads run, until `fd` is ready for `interest`, `pause` is over or
-/// the deadline has passed; gives what is ready, `None` at the deadline.
+/// the deadline has passed; returns what is ready, `None` at the deadline.
 ///
 /// # Errors
 /// What a Python signal handler raised.
@@ -38,48 +26,24 @@ pub(crate) fn wait(
     deadline: Deadline,
 ) -> PyResult<Option<Interest>> {
     let slice = hears_signals().then_some(SIGNAL_SLICE);
-    let until = Deadline(pause.and_then(|pause| Instant::now().checked_add(pause)));
+    let until = Deadline::after(pause);
     loop {
         py.check_signals()?;
-        if deadline.left().is_some_and(|left| left.is_zero()) {
+        if deadline.has_passed() {
             return Ok(None);
         }
-        if until.left().is_some_and(|left| left.is_zero()) {
-            return Ok(Some(Interest::default()));
+        if until.has_passed() {
+            return Ok(Some(Interest::NONE));
         }
-        let timeout = [deadline.left(), until.left(), slice]
-            .into_iter()
-            .flatten()
-            .min();
-        let ready = py.detach(|| poll_once(fd, interest, timeout))?;
-        if ready != Interest::default() {
-            return Ok(Some(ready));
+        let soonest = deadline
+            .or_earlier(until)
+            .or_earlier(Deadline::after(slice));
+        match py.detach(|| connection::wait(fd, interest, soonest)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(Interest::NONE) => {}
+            ready => return Ok(Some(ready?)),
         }
     }
-}
-
-fn poll_once(
-    fd: BorrowedFd<'_>,
-    interest: Interest,
-    timeout: Option<Duration>,
-) -> std::io::Result<Interest> {
-    let mut flags = PollFlags::empty();
-    flags.set(PollFlags::IN, interest.readable);
-    flags.set(PollFlags::OUT, interest.writable);
-    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    match poll(&mut fds, timeout.as_ref()) {
-        Ok(0) | Err(Errno::INTR) => return Ok(Interest::default()),
-        Ok(_) => {}
-        Err(error) => return Err(error.into()),
-    }
-    // An error or a hang-up is found out by reading and writing.
-    let found = fds[0].revents();
-    let broken = found.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-    Ok(Interest {
-        readable: interest.readable && (broken || found.contains(PollFlags::IN)),
-        writable: interest.writable && (broken || found.contains(PollFlags::OUT)),
-    })
 }
 
 /// Python runs signal handlers on its main thread, which is nearly always the process's first.

@@ -7,7 +7,7 @@ use super::log::{self, Log};
 use super::pidfile::Pidfile;
 use super::{Failed, daemon, server_process};
 use crate::server::{Config, Listener, SocketOptions};
-use crate::{Address, AddressError};
+use crate::{Address, AddressError, AddressKind};
 
 const FOREGROUND: &str = "--foreground";
 
@@ -65,9 +65,9 @@ fn launch(program: &[OsString], arguments: &Arguments) -> Result<i32, Failed> {
         Ok(address) => address,
         Err(error) => return Err(Failed::new(&error, error.errno())),
     };
-    let mut args = vec![match &address {
-        Address::Unix(path) => path.clone().into_os_string(),
-        Address::Tcp(tcp) => tcp.port().to_string().into(),
+    let mut args = vec![match address.kind() {
+        AddressKind::Unix(path) => path.as_os_str().to_owned(),
+        AddressKind::Tcp(tcp) => tcp.port().to_string().into(),
     }];
     if let Some(pidfile) = &arguments.pidfile {
         args.push(

@@ -32,10 +32,7 @@ pub(super) fn main(arguments: Arguments) -> Result<i32, Failed> {
 }
 
 fn ping(arguments: Arguments) -> Result<(Address, Duration), Error> {
-    let address = match arguments.server {
-        Some(address) => address,
-        None => Address::from_env()?.ok_or(Error::NoServer)?,
-    };
+    let address = Address::or_from_env(arguments.server)?;
     let client = Client::new(address.clone()).timeout(Duration::from_millis(arguments.timeout));
     let begin = Instant::now();
     client.run(":", "")?;

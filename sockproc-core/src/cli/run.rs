@@ -3,22 +3,20 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
 use std::thread;
 
+use bytes::Bytes;
 use clap::Args;
 
 use super::log::{self, Log};
 use super::{Chain, Failed, server_process};
-use crate::proto::OnDisconnect;
-use crate::proto::classic::ClientSession;
-use crate::proto::{Argv, ClientEvent, ExitStatus, ProtocolError, Request, Stream, StreamMode};
+use crate::connection::{Connection, Deadline, Events, Interest, Progress, wait_for_any};
+use crate::proto::{Argv, ClientEvent, OnDisconnect, Request, Stream};
 use crate::server::Config;
-use crate::{Address, Error};
+use crate::{Address, Error, ExitStatus, Stdin};
 
 /// What env(1) and docker-run(1) exit with when they themselves, not the command, have failed.
 const OWN_FAILURE: i32 = 125;
@@ -54,47 +52,35 @@ pub(super) fn main(arguments: Arguments) -> Result<i32, Failed> {
     }
 }
 
-fn run(arguments: Arguments) -> Result<ExitStatus, Failure> {
-    let mut request = request(arguments.command)?;
-    let stdin = open_stdin(arguments.stdin.clone())?;
-    if stdin.is_some() {
-        request.stdin = StreamMode::Piped;
-    }
-    let mut session = ClientSession::new();
-    let head = session.send_run(&request).map_err(Error::Request)?;
+fn run(arguments: Arguments) -> Result<ExitStatus, RunError> {
+    let request = request(arguments.command)?;
+    let source = Source::open(arguments.stdin)?;
+    let stdin = match source {
+        Some(_) => Stdin::streamed(),
+        None => Stdin::empty(),
+    };
     let address = match arguments.server {
         Some(address) => Some(address),
         None => Address::from_env().map_err(Error::from)?,
     };
-    let (socket, server) = match address {
-        Some(address) => (connect(address)?, None),
-        None => serve_ourselves().map(|(socket, server)| (socket, Some(server)))?,
+    let (run, server) = match address {
+        Some(address) => (Connection::new(address, request, stdin)?, None),
+        None => {
+            let (socket, server) = serve_ourselves()?;
+            let run = Connection::on_socket(socket.into(), request, stdin)?;
+            (run, Some(server))
+        }
     };
-    let lost = |source| Error::Disconnected { sent: true, source };
-    socket.writer().write_all(&head).map_err(lost)?;
-    let unreadable = Arc::new(Mutex::new(None));
-    if let Some(stdin) = stdin {
-        let (socket, unreadable) = (socket.try_clone().map_err(lost)?, unreadable.clone());
-        // Not joined: a command that ends before its stdin does is over all the same.
-        thread::spawn(move || socket.send_all(stdin, &unreadable));
-    }
-    let status = copy_reply(&socket, &mut session);
-    socket.abort();
+    let status = drive(run, source);
     if let Some(signal) = server.and_then(|server| server.join().ok().flatten()) {
         std::process::exit(server_process::die_by(signal));
     }
-    match unreadable.lock().ok().and_then(|mut error| error.take()) {
-        Some(source) if status.is_err() => Err(Failure::Stdin {
-            path: arguments.stdin.unwrap_or_else(|| OURS.into()),
-            source,
-        }),
-        _ => status,
-    }
+    status
 }
 
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum RunError {
     #[error(transparent)]
     Run(#[from] Error),
     #[error("cannot read {path:?}")]
@@ -113,98 +99,116 @@ fn request(mut words: Vec<OsString>) -> Result<Request, Error> {
     Ok(Request::argv(argv))
 }
 
-/// `None` where the command gets no stdin.
-fn open_stdin(path: Option<OsString>) -> Result<Option<File>, Failure> {
-    let ours = || io::stdin().as_fd().try_clone_to_owned().map(File::from);
-    let result = match path {
-        None if io::stdin().is_terminal() => return Ok(None),
-        None => return Ok(ours().ok()),
-        Some(path) if path == OURS => ours().map_err(|source| (path, source)),
-        Some(path) => File::open(&path).map_err(|source| (path, source)),
-    };
-    result
-        .map(Some)
-        .map_err(|(path, source)| Failure::Stdin { path, source })
+/// Where the command's stdin comes from.
+struct Source {
+    path: OsString,
+    file: File,
 }
 
-/// A blocking stream to a server.
-enum Socket {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl Socket {
-    fn try_clone(&self) -> io::Result<Self> {
-        match self {
-            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
-            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+impl Source {
+    /// `None` where the command gets no stdin.
+    fn open(path: Option<OsString>) -> Result<Option<Self>, RunError> {
+        let ours = || io::stdin().as_fd().try_clone_to_owned().map(File::from);
+        let (path, opened) = match path {
+            None if io::stdin().is_terminal() => return Ok(None),
+            None => match ours() {
+                Ok(file) => (OURS.into(), Ok(file)),
+                Err(_) => return Ok(None),
+            },
+            Some(path) if path == OURS => (path, ours()),
+            Some(path) => {
+                let opened = File::open(&path);
+                (path, opened)
+            }
+        };
+        match opened {
+            Ok(file) => Ok(Some(Self { path, file })),
+            Err(source) => Err(RunError::Stdin { path, source }),
         }
     }
 
-    fn reader(&self) -> Box<dyn Read + '_> {
-        match self {
-            Self::Unix(socket) => Box::new(socket),
-            Self::Tcp(socket) => Box::new(socket),
-        }
-    }
-
-    fn writer(&self) -> Box<dyn Write + '_> {
-        match self {
-            Self::Unix(socket) => Box::new(socket),
-            Self::Tcp(socket) => Box::new(socket),
-        }
-    }
-
-    /// Sends `stdin` to its end and half-closes. If it cannot be read, the server is to see a client
-    /// that has gone, and the command no end of file.
-    fn send_all(&self, mut stdin: File, unreadable: &Mutex<Option<io::Error>>) {
+    /// The next bytes, none at the end; `None` if another reader of the same pipe was faster.
+    fn read(&mut self) -> Result<Option<Bytes>, RunError> {
         let mut chunk = vec![0; CHUNK_LEN];
-        loop {
-            match stdin.read(&mut chunk) {
-                Ok(0) => break,
-                // The reply tells why the server takes no more.
-                Ok(len) if self.writer().write_all(&chunk[..len]).is_err() => return,
-                Ok(_) => {}
+        let len = loop {
+            match self.file.read(&mut chunk) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let _ = unreadable.lock().map(|mut slot| *slot = Some(error));
-                    return self.abort();
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Ok(len) => break len,
+                Err(source) => {
+                    let path = self.path.clone();
+                    return Err(RunError::Stdin { path, source });
                 }
             }
+        };
+        chunk.truncate(len);
+        Ok(Some(chunk.into()))
+    }
+}
+
+/// Moves stdin to the command and its output to ours, as they come. The command sees no end of a stdin
+/// that cannot be read: it sees a client that has gone.
+fn drive(mut run: Connection<Events>, mut source: Option<Source>) -> Result<ExitStatus, RunError> {
+    let mut ready = Interest::NONE;
+    loop {
+        let progress = run.on_ready(ready)?;
+        while let Some(event) = run.receiver_mut().next_event() {
+            if let ClientEvent::Data { stream, data } = event {
+                write_out(stream, &data).map_err(|source| RunError::Write { stream, source })?;
+            }
         }
-        let _ = match self {
-            Self::Unix(socket) => socket.shutdown(Shutdown::Write),
-            Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
-        };
-    }
-
-    /// Ends both directions, for every copy of this socket.
-    fn abort(&self) {
-        let _ = match self {
-            Self::Unix(socket) => socket.shutdown(Shutdown::Both),
-            // A TCP server would take that for a half-close; this resets the connection (connect(2)).
-            Self::Tcp(socket) => rustix::net::connect_unspec(socket).map_err(io::Error::from),
-        };
+        match progress {
+            Progress::Done(exit) => return Ok(exit.status),
+            Progress::Retry(delay) => {
+                thread::sleep(delay);
+                ready = Interest::NONE;
+            }
+            Progress::Wait | Progress::Yield => ready = next_readiness(&mut run, &mut source)?,
+        }
     }
 }
 
-fn connect(address: Address) -> Result<Socket, Error> {
-    let result = match &address {
-        Address::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
-        Address::Tcp(tcp) => TcpStream::connect(tcp).map(Socket::Tcp),
+/// Waits for the connection, and for stdin while the server takes it.
+fn next_readiness(
+    run: &mut Connection<Events>,
+    source: &mut Option<Source>,
+) -> Result<Interest, RunError> {
+    let wanted = source.as_mut().filter(|_| run.wants_stdin());
+    let found = match &wanted {
+        Some(source) => wait_for_any(
+            [
+                (run.as_fd(), run.interest()),
+                (source.file.as_fd(), Interest::READABLE),
+            ],
+            Deadline::NEVER,
+        ),
+        None => wait_for_any([(run.as_fd(), run.interest())], Deadline::NEVER)
+            .map(|[ready]| [ready, Interest::NONE]),
     };
-    result.map_err(|source| Error::Connect { address, source })
+    let [mut ready, readable] = match found {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Interest::NONE),
+        Err(error) => return Err(Error::Wait(error).into()),
+    };
+    if let Some(source) = wanted
+        && readable.readable
+        && let Some(data) = source.read()?
+    {
+        run.push_stdin(data);
+        ready.writable = true;
+    }
+    Ok(ready)
 }
 
-/// A thread that serves, and gives the signal that ended the command in our place.
+/// A thread that serves, and returns the signal that ended the command in our place.
 type OwnServer = thread::JoinHandle<Option<i32>>;
 
 /// Starts a server for one connection in this process.
 ///
 /// A signal that ends us ends the command first, which no terminal reaches: it is in a process group
 /// of its own.
-fn serve_ourselves() -> Result<(Socket, OwnServer), Failure> {
-    let (ours, its) = UnixStream::pair().map_err(Failure::Serve)?;
+fn serve_ourselves() -> Result<(UnixStream, OwnServer), RunError> {
+    let (ours, its) = UnixStream::pair().map_err(RunError::Serve)?;
     let config = Config {
         classic_on_disconnect: OnDisconnect::Kill,
         // As under a daemon: it is in no foreground group, so it could only be stopped by the terminal.
@@ -212,42 +216,8 @@ fn serve_ourselves() -> Result<(Socket, OwnServer), Failure> {
         ..Config::default()
     };
     Log::begin(log::level_from_environment());
-    let serve = server_process::serve_one(OwnedFd::from(its), config).map_err(Failure::Serve)?;
-    Ok((Socket::Unix(ours), thread::spawn(serve)))
-}
-
-/// Copies the command's output to ours as it comes.
-fn copy_reply(socket: &Socket, session: &mut ClientSession) -> Result<ExitStatus, Failure> {
-    let mut reader = socket.reader();
-    let mut chunk = vec![0; CHUNK_LEN];
-    loop {
-        while let Some(event) = session.next_event().map_err(protocol_error)? {
-            match event {
-                ClientEvent::Data { stream, data } => {
-                    write_out(stream, &data).map_err(|source| Failure::Write { stream, source })?;
-                }
-                ClientEvent::Exited(exit) => return Ok(exit.status),
-                // A classic session tells only lengths besides.
-                _ => {}
-            }
-        }
-        match reader.read(&mut chunk) {
-            Ok(0) => session.receive_eof(),
-            Ok(len) => session.receive_data(&chunk[..len]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(Error::Disconnected { sent: true, source }.into()),
-        }
-    }
-}
-
-fn protocol_error(error: ProtocolError) -> Error {
-    match error {
-        ProtocolError::Truncated => Error::Disconnected {
-            sent: true,
-            source: io::ErrorKind::UnexpectedEof.into(),
-        },
-        error => Error::Protocol(error),
-    }
+    let serve = server_process::serve_one(OwnedFd::from(its), config).map_err(RunError::Serve)?;
+    Ok((ours, thread::spawn(serve)))
 }
 
 fn write_out(stream: Stream, data: &[u8]) -> io::Result<()> {

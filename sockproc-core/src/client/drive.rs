@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{Interest as TokioInterest, Ready};
 
 use crate::Error;
-use crate::connection::{Body, Connection, Interest, Output, Step};
+use crate::connection::{Connection, Interest, Progress, Receiver};
 use crate::reactor::watch;
 
 /// Drives `run` to its end, which may take `timeout` from now.
@@ -19,10 +19,10 @@ use crate::reactor::watch;
 ///
 /// # Cancel safety
 /// Dropping the future gives the run up, as dropping the [`Connection`] does.
-pub async fn drive<B: Body>(
-    mut run: Connection<B>,
+pub async fn drive<R: Receiver>(
+    mut run: Connection<R>,
     timeout: Option<Duration>,
-) -> Result<Output<B>, Error> {
+) -> Result<R::Outcome, Error> {
     let Some(timeout) = timeout else {
         return to_end(&mut run).await;
     };
@@ -30,13 +30,13 @@ pub async fn drive<B: Body>(
     ended.unwrap_or_else(|_| Err(run.timed_out(timeout)))
 }
 
-async fn to_end<B: Body>(run: &mut Connection<B>) -> Result<Output<B>, Error> {
+async fn to_end<R: Receiver>(run: &mut Connection<R>) -> Result<R::Outcome, Error> {
     // An unconnected unix socket is hung up in epoll's eyes, so register it only then.
     loop {
-        match run.on_ready(Interest::default())? {
-            Step::Done(output) => return Ok(output),
-            Step::Retry(delay) => tokio::time::sleep(delay).await,
-            Step::Wait | Step::Yield => break,
+        match run.on_ready(Interest::NONE)? {
+            Progress::Done(output) => return Ok(output),
+            Progress::Retry(delay) => tokio::time::sleep(delay).await,
+            Progress::Wait | Progress::Yield => break,
         }
     }
     let both = TokioInterest::READABLE | TokioInterest::WRITABLE;
@@ -49,10 +49,10 @@ async fn to_end<B: Body>(run: &mut Connection<B>) -> Result<Output<B>, Error> {
             writable: guard.ready().is_writable(),
         };
         match guard.get_inner_mut().0.on_ready(ready)? {
-            Step::Done(output) => return Ok(output),
-            Step::Retry(delay) => tokio::time::sleep(delay).await,
-            Step::Yield => tokio::task::yield_now().await,
-            Step::Wait => {
+            Progress::Done(output) => return Ok(output),
+            Progress::Retry(delay) => tokio::time::sleep(delay).await,
+            Progress::Yield => tokio::task::yield_now().await,
+            Progress::Wait => {
                 // Only what is still wanted was tried until it would block; forgetting more would
                 // lose a wake-up.
                 let wanted = guard.get_inner().0.interest();
@@ -82,9 +82,9 @@ fn interest(wanted: Interest) -> TokioInterest {
 }
 
 /// A connection in the hands of tokio's reactor.
-struct Registered<'a, B: Body>(&'a mut Connection<B>);
+struct Registered<'a, R: Receiver>(&'a mut Connection<R>);
 
-impl<B: Body> AsRawFd for Registered<'_, B> {
+impl<R: Receiver> AsRawFd for Registered<'_, R> {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }

@@ -1,4 +1,4 @@
-//! Runs commands from tokio: `AsyncFd` around a [`Connection`], names of `tokio::process`.
+//! Runs commands from tokio, by the names of `tokio::process`.
 //!
 //! ```no_run
 //! use sockproc_core::client::Command;
@@ -11,66 +11,26 @@
 //! # }
 //! ```
 
-mod command;
 mod drive;
 
-use std::time::Duration;
+use crate::connection::Forgotten;
+use crate::proto::{Argv, ExitStatus, Request};
+use crate::{Error, Output, Stdin, command};
 
-use crate::connection::{Connection, Output, Stdin};
-use crate::proto::Request;
-use crate::{Address, Error};
-
-pub use command::Command;
 pub use drive::drive;
 
-/// Runs commands on one server; cheap to clone, and each run is independent.
-#[derive(Debug, Clone)]
-pub struct Client {
-    address: Address,
-    timeout: Option<Duration>,
-    max_output: u64,
-}
+/// A builder of one run; [`output`](Self::output) and [`status`](Self::status) run it.
+pub type Command = command::Command<Tokio>;
 
-impl Client {
-    /// A client of the server at `address`; connecting is left to each run.
-    #[must_use]
-    pub fn new(address: Address) -> Self {
-        Self {
-            address,
-            timeout: None,
-            max_output: u64::MAX,
-        }
-    }
+/// Runs commands on one server.
+pub type Client = command::Client<Tokio>;
 
-    /// A client of the server that `$SOCKPROC_SOCKET` names.
-    ///
-    /// # Errors
-    /// [`Error::NoServer`] if it names none, [`Error::Address`] if it is no address.
-    pub fn from_env() -> Result<Self, Error> {
-        match Address::from_env()? {
-            Some(address) => Ok(Self::new(address)),
-            None => Err(Error::NoServer),
-        }
-    }
+/// Who waits: tokio's reactor.
+#[derive(Debug)]
+pub enum Tokio {}
 
-    /// Gives a run up after `timeout`, connecting included; without it a run may take for ever.
-    ///
-    /// The classic protocol does not end the command: the server's options say what becomes of it.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Takes at most `limit` bytes of output a run, both streams together; without it there is no
-    /// limit.
-    #[must_use]
-    pub fn max_output(mut self, limit: u64) -> Self {
-        self.max_output = limit;
-        self
-    }
-
-    /// Runs `command` by `/bin/sh -c`, and returns when it has ended.
+impl Command {
+    /// Runs the command and returns how it ended and what it wrote.
     ///
     /// # Errors
     /// There is no result; [`Error::may_have_run`] says whether the command may have run.
@@ -79,12 +39,71 @@ impl Client {
     /// Dropping the future gives the run up: the server sees at once that this client has gone. The
     /// classic protocol does not end a command whose whole request was sent: the server's options
     /// say what becomes of it.
+    pub fn output(&mut self) -> impl Future<Output = Result<Output, Error>> + Send + use<> {
+        let run = self.connection();
+        async {
+            let (run, timeout) = run?;
+            drive(run, timeout).await
+        }
+    }
+
+    /// Runs the command, forgets what it writes and returns how it ended.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output).
+    ///
+    /// # Cancel safety
+    /// As [`output`](Self::output).
+    pub fn status(&mut self) -> impl Future<Output = Result<ExitStatus, Error>> + Send + use<> {
+        let run = self.connection::<Forgotten>();
+        async {
+            let (run, timeout) = run?;
+            Ok(drive(run, timeout).await?.status)
+        }
+    }
+}
+
+impl Client {
+    /// Runs `command` by `/bin/sh -c`, and returns when it has ended.
+    ///
+    /// # Errors
+    /// There is no result; [`Error::may_have_run`] says whether the command may have run.
+    ///
+    /// # Cancel safety
+    /// As [`Command::output`].
     pub async fn run(
         &self,
         command: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Output, Error> {
-        let run: Connection = Connection::new(self.address.clone(), command, stdin)?;
-        drive(run.max_output(self.max_output), self.timeout).await
+        let (run, timeout) = self.connection(command.into(), stdin.into())?;
+        drive(run, timeout).await
+    }
+
+    /// Runs the program `argv[0]` with exactly these words, and returns when it has ended.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and [`Error::Argv`] for words that no program can be given.
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn run_argv<W: Into<bytes::Bytes>>(
+        &self,
+        argv: impl IntoIterator<Item = W>,
+        stdin: impl Into<Stdin>,
+    ) -> Result<Output, Error> {
+        self.run(Request::argv(Argv::new(argv)?), stdin).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_can_be_moved_to_another_thread() {
+        fn moves<T: Send + 'static>(_: T) {}
+        moves(Command::new("true").output());
+        moves(Command::new("true").status());
     }
 }

@@ -2,26 +2,20 @@
 //!
 //! A [`Connection`] never blocks, owns no timer and starts no thread. Whoever drives it (poll(2),
 //! tokio, an event loop of another language) waits for what it asks for and calls
-//! [`on_ready`](Connection::on_ready) until the run is [`Done`](Step::Done):
+//! [`on_ready`](Connection::on_ready) until the run is [`Done`](Progress::Done):
 //!
 //! ```no_run
-//! use rustix::event::{PollFd, PollFlags, poll};
-//! use sockproc_core::connection::{Connection, Interest, Output, Stdin, Step};
+//! use sockproc_core::connection::{Connection, Deadline, Interest, Progress, wait};
 //!
 //! let server = "/run/sockproc.sock".parse()?;
 //! let mut run: Connection = Connection::new(server, "tr a-z A-Z", "hello")?;
-//! let mut ready = Interest::default(); // nothing to wait for before the first call
-//! let output: Output = loop {
+//! let mut ready = Interest::NONE; // nothing to wait for before the first call
+//! let output = loop {
 //!     match run.on_ready(ready)? {
-//!         Step::Done(output) => break output,
-//!         Step::Retry(delay) => std::thread::sleep(delay),
-//!         Step::Wait | Step::Yield => {
-//!             let Interest { readable, writable } = run.interest();
-//!             let mut flags = PollFlags::empty();
-//!             flags.set(PollFlags::IN, readable);
-//!             flags.set(PollFlags::OUT, writable);
-//!             poll(&mut [PollFd::new(&run, flags)], None)?;
-//!             ready = Interest { readable, writable }; // asking for too much does no harm
+//!         Progress::Done(output) => break output,
+//!         Progress::Retry(delay) => std::thread::sleep(delay),
+//!         Progress::Wait | Progress::Yield => {
+//!             ready = wait(&run, run.interest(), Deadline::NEVER)?;
 //!         }
 //!     }
 //! };
@@ -29,57 +23,52 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod body;
-mod incoming;
+mod collect;
+mod events;
+mod link;
 mod outgoing;
+mod progress;
+mod receiver;
 mod session;
 mod socket;
-mod stdin;
-mod step;
+mod stream;
+mod wait;
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use incoming::Incoming;
+use bytes::Bytes;
+use link::{Link, Reached};
 use outgoing::Outgoing;
 use session::Session;
-use socket::{Connecting, Socket};
+use socket::Socket;
 
-use crate::proto::{ClientEvent, ProtocolError, Request, Stream, classic};
-use crate::{Address, Error};
+use crate::proto::{ProtocolError, Request, Stream, StreamMode};
+use crate::{Address, Error, Stdin};
 
-pub use body::{Body, Discard};
-pub use stdin::Stdin;
-pub use step::{Interest, Output, Step};
+pub use collect::{Body, Collected, Forgotten, Output};
+pub use events::Events;
+pub use progress::{Interest, Progress};
+pub use receiver::Receiver;
+pub use stream::BlockingSocket;
+pub use wait::{Deadline, wait, wait_for_any};
 
 /// One run: its socket, what is still to be sent, and what has come.
 ///
-/// Its output goes into two `B`s, see [`Body`]. A connection is good for one run.
+/// What comes goes to an `R`: [`Collected`] output, or [`Events`]. A connection is good for one run.
 ///
-/// Dropping it before the run is [`Done`](Step::Done) gives the run up: the server sees at once that
+/// Dropping it before the run is [`Done`](Progress::Done) gives the run up: the server sees at once that
 /// this client has gone, even if a forked process holds a copy of the socket. In a forked child, where
 /// the run is the parent's, dropping it does nothing but close the copy.
 #[derive(Debug)]
-pub struct Connection<B: Body = Vec<u8>> {
-    address: Address,
-    socket: Socket,
-    phase: Phase,
+pub struct Connection<R: Receiver = Collected> {
+    link: Link,
     session: Session,
     outgoing: Outgoing,
-    incoming: Incoming<B>,
+    receiver: R,
     /// The process that made this connection.
     owner: u32,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// Not connected yet; if the backlog is full, the next attempt waits for so long.
-    Unconnected {
-        delay: Duration,
-    },
-    InProgress,
-    Connected,
 }
 
 /// How moving bytes one way ended.
@@ -91,7 +80,7 @@ enum Moved {
     UpToLimit,
 }
 
-impl<B: Body> Connection<B> {
+impl<R: Receiver> Connection<R> {
     /// A run of `request`, such as a line for the shell, on the server at `address`.
     ///
     /// The kernel is asked for a connection by the first call of [`on_ready`](Self::on_ready), not
@@ -105,73 +94,81 @@ impl<B: Body> Connection<B> {
         request: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Self, Error> {
-        let stdin = stdin.into();
-        let request = request.into().with_stdin(stdin.len());
-        let mut session = Session::Classic(classic::ClientSession::new());
-        let head = session.send_run(&request).map_err(Error::Request)?;
-        let socket = match Socket::open(&address) {
-            Ok(socket) => socket,
-            Err(source) => return Err(Error::Connect { address, source }),
-        };
-        Ok(Self {
-            address,
-            socket,
-            phase: Phase::Unconnected { delay: FIRST_RETRY },
-            session,
-            outgoing: Outgoing::new(head, stdin),
-            incoming: Incoming::new(u64::MAX),
-            owner: std::process::id(),
+        Self::begin(request.into(), stdin.into(), || Link::open(address))
+    }
+
+    /// A run on the server at the other end of a connected socket, such as one of a pair.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the protocol cannot carry `request`, [`Error::Wait`] if the socket cannot
+    /// be used without blocking.
+    pub(crate) fn on_socket(
+        socket: OwnedFd,
+        request: Request,
+        stdin: Stdin,
+    ) -> Result<Self, Error> {
+        Self::begin(request, stdin, || {
+            let socket = Socket::from_connected(socket).map_err(Error::Wait)?;
+            Ok(Link::connected(socket))
         })
     }
 
-    /// Takes at most `limit` bytes of output, both streams together; a run that wrote more fails
-    /// with [`Error::OutputTooLarge`] as soon as its length is announced. Without it there is no
-    /// limit.
-    #[must_use]
-    pub fn max_output(mut self, limit: u64) -> Self {
-        self.incoming.set_limit(limit);
-        self
+    fn begin(
+        mut request: Request,
+        stdin: Stdin,
+        link: impl FnOnce() -> Result<Link, Error>,
+    ) -> Result<Self, Error> {
+        match stdin.is_streamed() {
+            true => request.stdin = StreamMode::Piped,
+            false => request = request.with_stdin(stdin.len()),
+        }
+        let (session, head) = Session::classic(&request).map_err(Error::Request)?;
+        Ok(Self {
+            link: link()?,
+            session,
+            outgoing: Outgoing::new(head, stdin),
+            receiver: R::default(),
+            owner: std::process::id(),
+        })
     }
 
     /// Does what can be done without blocking: connects, sends, receives, at most 1 MiB each way.
     ///
     /// `ready` says what the driver found on the descriptor; saying too much costs a system call
-    /// each, no more. The first call needs no readiness: `Interest::default()`.
+    /// each, no more. The first call needs no readiness: [`Interest::NONE`].
     ///
     /// # Errors
     /// The run has failed: drop the connection.
-    pub fn on_ready(&mut self, mut ready: Interest) -> Result<Step<B>, Error> {
-        if !matches!(self.phase, Phase::Connected) {
-            if let Some(step) = self.connect(ready)? {
-                return Ok(step);
+    pub fn on_ready(&mut self, mut ready: Interest) -> Result<Progress<R::Outcome>, Error> {
+        if !self.link.is_connected() {
+            match self.link.connect(ready.writable)? {
+                // A fresh connection takes bytes and has none to give.
+                Reached::Server => ready = Interest::WRITABLE,
+                Reached::Nothing => return Ok(Progress::Wait),
+                Reached::Backlog(delay) => return Ok(Progress::Retry(delay)),
             }
-            // A fresh connection takes bytes and has none to give.
-            ready = Interest {
-                readable: false,
-                writable: true,
-            };
         }
         let mut moved = Moved::UntilBlocked;
         if ready.writable {
-            moved = self.outgoing.send(&self.socket, &mut self.session)?;
+            moved = self.outgoing.send(&self.link.socket, &mut self.session)?;
         }
         if ready.readable && self.receive()? == Moved::UpToLimit {
             moved = Moved::UpToLimit;
         }
         Ok(match moved {
-            _ if self.session.is_over() => Step::Done(self.incoming.take()),
-            Moved::UntilBlocked => Step::Wait,
-            Moved::UpToLimit => Step::Yield,
+            _ if self.session.is_over() => Progress::Done(self.receiver.finish()),
+            Moved::UntilBlocked => Progress::Wait,
+            Moved::UpToLimit => Progress::Yield,
         })
     }
 
-    /// What to wait for; of no use after [`Step::Retry`].
+    /// What to wait for; of no use after [`Progress::Retry`].
     #[must_use]
     pub fn interest(&self) -> Interest {
-        let connected = matches!(self.phase, Phase::Connected);
+        let is_connected = self.link.is_connected();
         Interest {
-            readable: connected,
-            writable: !connected || !self.outgoing.is_empty(),
+            readable: is_connected,
+            writable: !is_connected || self.outgoing.is_waiting(&self.session),
         }
     }
 
@@ -188,38 +185,19 @@ impl<B: Body> Connection<B> {
         Error::Timeout { timeout, sent }
     }
 
-    /// What has come of a stream so far.
-    #[must_use]
-    pub fn body(&self, stream: Stream) -> &B {
-        self.incoming.body(stream)
+    /// Where what the server says goes.
+    pub fn receiver_mut(&mut self) -> &mut R {
+        &mut self.receiver
     }
 
-    /// `None` once there is a connection, or what has to happen first.
-    fn connect(&mut self, ready: Interest) -> Result<Option<Step<B>>, Error> {
-        let result = match &mut self.phase {
-            Phase::Connected => return Ok(None),
-            Phase::InProgress if !ready.writable => return Ok(Some(Step::Wait)),
-            Phase::InProgress => self.socket.connect_result(),
-            Phase::Unconnected { delay } => match self.socket.connect(&self.address) {
-                Ok(Connecting::Connected) => Ok(()),
-                Ok(Connecting::InProgress) => {
-                    self.phase = Phase::InProgress;
-                    return Ok(Some(Step::Wait));
-                }
-                Ok(Connecting::BacklogFull) => {
-                    let now = *delay;
-                    *delay = (now * 2).min(LAST_RETRY);
-                    return Ok(Some(Step::Retry(now)));
-                }
-                Err(error) => Err(error),
-            },
-        };
-        result.map_err(|source| Error::Connect {
-            address: self.address.clone(),
-            source,
-        })?;
-        self.phase = Phase::Connected;
-        Ok(None)
+    /// Whether a streamed stdin may be given more by [`push_stdin`](Self::push_stdin).
+    pub(crate) fn wants_stdin(&self) -> bool {
+        self.link.is_connected() && self.outgoing.wants_stdin(&self.session)
+    }
+
+    /// Gives a streamed stdin its next bytes, or, if there are none, ends it.
+    pub(crate) fn push_stdin(&mut self, data: Bytes) {
+        self.outgoing.push_stdin(data);
     }
 
     /// Receives until the socket has no more, the answer is complete, or others want their turn.
@@ -245,17 +223,18 @@ impl<B: Body> Connection<B> {
         }
     }
 
-    /// Receives some bytes, at most `limit` of them straight into the body where they belong; 0 is
-    /// end of file.
+    /// Receives some bytes, at most `limit` of them straight to where they belong; 0 is end of file.
     fn receive_some(&mut self, limit: u64) -> io::Result<u64> {
         let Some((stream, left)) = self.session.payload() else {
             let mut buf = [0; HEAD_LEN];
-            let len = self.socket.reader().read(&mut buf)?;
+            let len = self.link.socket.reader().read(&mut buf)?;
             self.session.receive_data(&buf[..len]);
             return Ok(len as u64);
         };
-        let mut source = self.socket.reader().take(left.min(limit));
-        let (len, result) = self.incoming.fill(stream, &mut source);
+        let limit = left.min(limit);
+        let mut source = self.link.socket.reader().take(limit);
+        let result = self.receiver.read_from(stream, &mut source);
+        let len = limit - source.limit();
         let counted = self.session.receive_payload(len);
         counted.map_err(io::Error::other)?;
         match result {
@@ -268,15 +247,7 @@ impl<B: Body> Connection<B> {
         loop {
             match self.session.next_event() {
                 Ok(None) => return Ok(()),
-                Ok(Some(ClientEvent::Announced { stream, len })) => {
-                    self.incoming.announce(stream, len)?;
-                }
-                Ok(Some(ClientEvent::Data { stream, data })) => {
-                    self.incoming.keep(stream, &data)?;
-                }
-                Ok(Some(ClientEvent::Exited(exit))) => self.incoming.set_exit(exit),
-                // A classic session tells no more than these.
-                Ok(Some(_)) => {}
+                Ok(Some(event)) => self.receiver.receive(event)?,
                 Err(ProtocolError::Truncated) => return Err(self.outgoing.cut_off()),
                 Err(error) => return Err(Error::Protocol(error)),
             }
@@ -284,25 +255,42 @@ impl<B: Body> Connection<B> {
     }
 }
 
+impl<B: Body> Connection<Collected<B>> {
+    /// Takes at most `limit` bytes of output, both streams together; a run that wrote more fails
+    /// with [`Error::OutputTooLarge`] as soon as its length is announced. Without it there is no
+    /// limit.
+    #[must_use]
+    pub fn max_output(mut self, limit: u64) -> Self {
+        self.receiver.set_limit(limit);
+        self
+    }
+
+    /// What has come of a stream so far.
+    #[must_use]
+    pub fn body(&self, stream: Stream) -> &B {
+        self.receiver.body(stream)
+    }
+}
+
 /// The descriptor to wait on; the same from beginning to end.
-impl<B: Body> AsFd for Connection<B> {
+impl<R: Receiver> AsFd for Connection<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.link.socket.as_fd()
     }
 }
 
 /// For event loops that take numbers.
-impl<B: Body> AsRawFd for Connection<B> {
+impl<R: Receiver> AsRawFd for Connection<R> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
 }
 
-impl<B: Body> Drop for Connection<B> {
+impl<R: Receiver> Drop for Connection<R> {
     fn drop(&mut self) {
         let given_up = self.sent() && !self.session.is_over();
         if given_up && self.owner == std::process::id() {
-            self.socket.abort();
+            self.link.socket.abort();
         }
     }
 }
@@ -312,12 +300,6 @@ const MAX_MOVED: usize = 1024 * 1024;
 
 /// What is received at once where a line is expected; a short answer fits whole.
 const HEAD_LEN: usize = 8 * 1024;
-
-/// A full backlog is asked again after so long, then after twice that, …
-const FIRST_RETRY: Duration = Duration::from_millis(1);
-
-/// … up to so long.
-const LAST_RETRY: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests;

@@ -1,31 +1,40 @@
-//! What a run still has to send: the request's head, then stdin.
+//! What a run still has to send: a queue of buffers, which stdin fills as far as the session allows.
 
+use std::collections::VecDeque;
 use std::io;
 
 use bytes::{Buf, Bytes};
 
-use super::session::Session;
+use super::session::{Session, StdinEnd};
 use super::socket::Socket;
-use super::{MAX_MOVED, Moved, Stdin};
-use crate::Error;
+use super::{MAX_MOVED, Moved};
+use crate::{Error, Stdin};
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    head: Bytes,
-    /// The part of stdin that is being sent.
-    chunk: Bytes,
+    queue: VecDeque<Bytes>,
     stdin: Stdin,
+    stdin_state: StdinState,
     sent: bool,
     /// Why sending ended early.
     failure: Option<io::Error>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StdinState {
+    /// More of it may come.
+    Open,
+    /// Its end is to be told once the queue is empty, by a half-close.
+    HalfCloseLeft,
+    Ended,
+}
+
 impl Outgoing {
     pub(super) fn new(head: Bytes, stdin: Stdin) -> Self {
         Self {
-            head,
-            chunk: Bytes::new(),
+            queue: VecDeque::from([head]),
             stdin,
+            stdin_state: StdinState::Open,
             sent: false,
             failure: None,
         }
@@ -39,14 +48,14 @@ impl Outgoing {
         let mut budget = MAX_MOVED;
         loop {
             self.refill(session)?;
-            if self.head.is_empty() && self.chunk.is_empty() {
+            if self.queue.is_empty() {
+                self.half_close(socket);
                 return Ok(Moved::UntilBlocked);
             }
             if budget == 0 {
                 return Ok(Moved::UpToLimit);
             }
-            let part = &self.chunk[..self.chunk.len().min(budget)];
-            match socket.send([&self.head, part]) {
+            match socket.send(self.next_parts(budget)) {
                 Ok(len) => {
                     self.advance(len);
                     budget = budget.saturating_sub(len);
@@ -55,9 +64,7 @@ impl Outgoing {
                     return Ok(Moved::UntilBlocked);
                 }
                 Err(error) => {
-                    self.head.clear();
-                    self.chunk.clear();
-                    self.stdin = Stdin::empty();
+                    self.forget();
                     self.failure = Some(error);
                 }
             }
@@ -75,8 +82,27 @@ impl Outgoing {
         Error::Disconnected { sent, source }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.chunk.is_empty() && self.stdin.is_empty()
+    /// Whether there is something to send now.
+    pub(super) fn is_waiting(&self, session: &Session) -> bool {
+        !self.queue.is_empty()
+            || self.stdin_state == StdinState::HalfCloseLeft
+            || self.has_stdin(session)
+    }
+
+    /// Whether a streamed stdin may be given more: all that it was given has been sent.
+    pub(super) fn wants_stdin(&self, session: &Session) -> bool {
+        self.stdin_state == StdinState::Open
+            && self.stdin.is_streamed()
+            && self.stdin.is_empty()
+            && self.queue.is_empty()
+            && session.stdin_room() > 0
+    }
+
+    /// More of a streamed stdin; no bytes end it.
+    pub(super) fn push_stdin(&mut self, data: Bytes) {
+        if self.stdin_state == StdinState::Open {
+            self.stdin.push(data);
+        }
     }
 
     /// Whether any byte was sent.
@@ -84,20 +110,69 @@ impl Outgoing {
         self.sent
     }
 
+    /// Nothing more is to be sent.
+    fn forget(&mut self) {
+        self.queue.clear();
+        self.stdin = Stdin::empty();
+        self.stdin_state = StdinState::Ended;
+    }
+
+    /// Whether stdin, or its end, may go into the queue.
+    fn has_stdin(&self, session: &Session) -> bool {
+        self.stdin_state == StdinState::Open
+            && match self.stdin.is_empty() {
+                true => !self.stdin.is_streamed(),
+                false => session.stdin_room() > 0,
+            }
+    }
+
+    /// Keeps one piece of stdin in the queue, behind what is there.
     fn refill(&mut self, session: &mut Session) -> Result<(), Error> {
-        if self.chunk.is_empty() {
+        while self.queue.len() < 2 && self.has_stdin(session) {
             let sent = self.sent;
-            let data = self.stdin.next_chunk();
+            let room = session.stdin_room();
+            let data = self.stdin.next_chunk(room);
             let data = data.map_err(|source| Error::Stdin { sent, source })?;
-            self.chunk = session.send_stdin(data).map_err(Error::Request)?;
+            if !data.is_empty() {
+                self.queue
+                    .push_back(session.send_stdin(data).map_err(Error::Request)?);
+                continue;
+            }
+            self.stdin_state = match session.end_stdin().map_err(Error::Request)? {
+                StdinEnd::Counted => StdinState::Ended,
+                StdinEnd::HalfClose => StdinState::HalfCloseLeft,
+            };
         }
         Ok(())
     }
 
-    fn advance(&mut self, len: usize) {
+    fn half_close(&mut self, socket: &Socket) {
+        if self.stdin_state == StdinState::HalfCloseLeft {
+            self.stdin_state = StdinState::Ended;
+            // The answer tells why the server takes no more.
+            let _ = socket.half_close();
+        }
+    }
+
+    /// The beginning of the queue, `budget` bytes of it at most.
+    fn next_parts(&self, budget: usize) -> [&[u8]; 2] {
+        let part = |index| self.queue.get(index).map_or(&[][..], |bytes| &bytes[..]);
+        let (first, second) = (part(0), part(1));
+        let of_first = first.len().min(budget);
+        let of_second = second.len().min(budget - of_first);
+        [&first[..of_first], &second[..of_second]]
+    }
+
+    fn advance(&mut self, mut len: usize) {
         self.sent |= len > 0;
-        let of_head = len.min(self.head.len());
-        self.head.advance(of_head);
-        self.chunk.advance(len - of_head);
+        while let Some(first) = self.queue.front_mut() {
+            let here = len.min(first.len());
+            first.advance(here);
+            len -= here;
+            if !first.is_empty() {
+                break;
+            }
+            self.queue.pop_front();
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendAncillaryBuffer, SendFlags, SocketAddrUnix};
 
-use crate::Address;
+use crate::{Address, AddressKind};
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -30,9 +30,9 @@ pub(super) enum Connecting {
 impl Socket {
     /// An unconnected socket of the kind that `address` needs.
     pub(super) fn open(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Unix(_) => Ok(Self::Unix(stream(AddressFamily::UNIX)?.into())),
-            Address::Tcp(address) => {
+        match address.kind() {
+            AddressKind::Unix(_) => Ok(Self::Unix(stream(AddressFamily::UNIX)?.into())),
+            AddressKind::Tcp(address) => {
                 let family = if address.is_ipv4() {
                     AddressFamily::INET
                 } else {
@@ -46,10 +46,19 @@ impl Socket {
         }
     }
 
+    /// A socket that is connected already.
+    pub(super) fn from_connected(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(match net::getsockname(&socket)?.address_family() {
+            AddressFamily::UNIX => Self::Unix(socket.into()),
+            _ => Self::Tcp(socket.into()),
+        })
+    }
+
     pub(super) fn connect(&self, address: &Address) -> io::Result<Connecting> {
-        let result = match address {
-            Address::Unix(path) => net::connect(self, &SocketAddrUnix::new(path)?),
-            Address::Tcp(address) => net::connect(self, address),
+        let result = match address.kind() {
+            AddressKind::Unix(path) => net::connect(self, &SocketAddrUnix::new(path)?),
+            AddressKind::Tcp(address) => net::connect(self, &address),
         };
         match result {
             Ok(()) => Ok(Connecting::Connected),
@@ -81,6 +90,11 @@ impl Socket {
             Self::Unix(socket) => socket,
             Self::Tcp(socket) => socket,
         }
+    }
+
+    /// Ends this side: the peer reads end of file, and may still answer.
+    pub(super) fn half_close(&self) -> io::Result<()> {
+        Ok(net::shutdown(self, net::Shutdown::Write)?)
     }
 
     /// Makes the peer see that we are gone, even if a forked process holds a copy of this socket.

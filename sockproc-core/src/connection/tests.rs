@@ -9,8 +9,8 @@ use super::*;
 fn running(dir: &tempfile::TempDir) -> (Connection, UnixStream) {
     let path = dir.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
-    let mut run = Connection::new(Address::Unix(path), "true", "").unwrap();
-    assert!(matches!(run.on_ready(Interest::default()), Ok(Step::Wait)));
+    let mut run = Connection::new(Address::unix(path).unwrap(), "true", "").unwrap();
+    assert!(matches!(run.on_ready(Interest::NONE), Ok(Progress::Wait)));
     let (mut peer, _) = listener.accept().unwrap();
     let mut request = [0; 9];
     peer.read_exact(&mut request).unwrap();
@@ -50,10 +50,11 @@ fn a_full_backlog_is_asked_again_ever_later_but_never_after_more_than_50_ms() {
     rustix::net::listen(&listener, 0).unwrap();
     let mut waiting = Vec::new();
     let mut run = loop {
-        let mut run: Connection = Connection::new(Address::Unix(path.clone()), "x", "").unwrap();
-        match run.on_ready(Interest::default()).unwrap() {
-            Step::Retry(delay) => {
-                assert_eq!(delay, FIRST_RETRY);
+        let mut run: Connection =
+            Connection::new(Address::unix(path.clone()).unwrap(), "x", "").unwrap();
+        match run.on_ready(Interest::NONE).unwrap() {
+            Progress::Retry(delay) => {
+                assert_eq!(delay, link::FIRST_RETRY);
                 break run;
             }
             _ => waiting.push(run),
@@ -61,7 +62,7 @@ fn a_full_backlog_is_asked_again_ever_later_but_never_after_more_than_50_ms() {
     };
     let mut delays = Vec::new();
     for _ in 0..8 {
-        let Ok(Step::Retry(delay)) = run.on_ready(Interest::default()) else {
+        let Ok(Progress::Retry(delay)) = run.on_ready(Interest::NONE) else {
             panic!("there is room");
         };
         delays.push(delay.as_millis());

@@ -120,7 +120,7 @@ impl Server {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let dir = tempfile::tempdir()?;
-    /// # let address = sockproc_core::Address::Unix(dir.path().join("sock"));
+    /// # let address = sockproc_core::Address::unix(dir.path().join("sock"))?;
     /// let options = SocketOptions { mode: Some(0o600), ..SocketOptions::default() };
     /// let listener = Listener::bind(&address, &options)?;
     /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

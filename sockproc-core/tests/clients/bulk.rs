@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use sockproc_core::Error;
-use sockproc_core::connection::{Connection, Output, Stdin};
+use sockproc_core::connection::Connection;
+use sockproc_core::{Error, Output, Stdin};
 
 use super::support::{DEADLINE, Driver, Server, Stub, Transport, answer, everywhere};
 
@@ -32,7 +32,7 @@ fn run(
     command: &str,
     stdin: impl Into<Stdin>,
 ) -> Result<Output, Error> {
-    let run = Connection::new(stub.clone(), command.to_owned(), stdin)?;
+    let run: Connection = Connection::new(stub.clone(), command.to_owned(), stdin)?;
     driver.drive(run, DEADLINE)
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use sockproc_core::connection::{Connection, Interest, Step};
+use sockproc_core::connection::{Connection, Interest, Progress};
 use sockproc_core::{Error, client};
 
 use super::support::{DEADLINE, Peer, Stub, Transport, everywhere, poll_until, runtime};
@@ -106,7 +106,7 @@ fn dropping_a_run_inside_its_stdin_is_seen() {
         let mut run: Connection = Connection::new(stub.address.clone(), "cat", stdin).unwrap();
         let connecting = matches!(
             run.on_ready(Interest::default()),
-            Ok(Step::Wait | Step::Yield)
+            Ok(Progress::Wait | Progress::Yield)
         );
         assert!(connecting);
         send_some(&mut run);
@@ -137,7 +137,7 @@ fn send_request(run: &mut Connection) {
                 writable: true,
             })
             .unwrap();
-        matches!(step, Step::Wait) && !run.interest().writable
+        matches!(step, Progress::Wait) && !run.interest().writable
     });
 }
 

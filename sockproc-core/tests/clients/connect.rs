@@ -22,7 +22,7 @@ fn where_nobody_listens_nothing_has_run_and_the_error_names_the_address() {
             (refused.clone(), io::ErrorKind::ConnectionRefused),
         ] {
             let error = driver
-                .run(&Address::Unix(address.clone()), "true", "")
+                .run(&Address::unix(address.clone()).unwrap(), "true", "")
                 .unwrap_err();
             assert!(!error.may_have_run());
             assert_eq!(
@@ -46,7 +46,9 @@ fn a_port_where_nobody_listens_is_refused() {
         let port = std::net::TcpListener::from(socket.try_clone().unwrap())
             .local_addr()
             .unwrap();
-        let error = driver.run(&Address::Tcp(port), "true", "").unwrap_err();
+        let error = driver
+            .run(&Address::tcp(port.port()).unwrap(), "true", "")
+            .unwrap_err();
         assert!(matches!(error, Error::Connect { .. }), "{error:?}");
         assert!(!error.may_have_run());
     }
@@ -54,7 +56,7 @@ fn a_port_where_nobody_listens_is_refused() {
 
 #[test]
 fn a_command_that_cannot_be_sent_asks_nobody_for_a_connection() {
-    let nowhere = Address::Unix("/nonexistent/s".into());
+    let nowhere = Address::unix("/nonexistent/s").unwrap();
     for driver in Driver::BOTH {
         for command in ["a\r\nb", "a\0b", &"x".repeat(131_072)] {
             let error = driver.run(&nowhere, command, "").unwrap_err();
@@ -120,7 +122,7 @@ fn a_full_backlog_delays_calls_and_fails_none() {
                 answer_all(&listener, CALLS);
             })
         };
-        let address = Address::Unix(path);
+        let address = Address::unix(path).unwrap();
         match driver {
             Driver::Blocking => {
                 let calls: Vec<_> = (0..CALLS)
@@ -155,8 +157,11 @@ fn a_timeout_before_there_was_a_connection_says_that_nothing_has_run() {
     let _listener = small_listener(&path);
     poll_until(|| is_full(&path));
     for driver in Driver::BOTH {
-        let address = Address::Unix(path.clone());
-        let run = sockproc_core::connection::Connection::<Vec<u8>>::new(address, "true", "");
+        let address = Address::unix(path.clone()).unwrap();
+        let run =
+            sockproc_core::connection::Connection::<sockproc_core::connection::Collected>::new(
+                address, "true", "",
+            );
         let error = driver
             .drive(run.unwrap(), Duration::from_millis(100))
             .unwrap_err();

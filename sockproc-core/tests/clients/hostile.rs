@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sockproc_core::connection::{Connection, Discard};
+use sockproc_core::connection::{Collected, Connection, Forgotten};
 use sockproc_core::proto::Stream;
 use sockproc_core::{Error, proto::ExitStatus};
 
@@ -173,7 +173,8 @@ fn output_that_nobody_wants_is_read_and_forgotten() {
             peer.read_request();
             peer.send(answer(512, &vec![b'x'; 3 << 20], &vec![b'y'; 3 << 20]));
         });
-        let run: Connection<Discard> = Connection::new(stub.address.clone(), "x", "").unwrap();
+        let run: Connection<Collected<Forgotten>> =
+            Connection::new(stub.address.clone(), "x", "").unwrap();
         assert_eq!(driver.drive(run, DEADLINE).unwrap().status.code(), Some(2));
     }
 }

@@ -9,6 +9,7 @@ mod connect;
 mod corpora;
 mod hostile;
 mod quote;
+mod receivers;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 mod sessions;

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-use sockproc_core::proto::Argv;
-use sockproc_core::proto::classic::exec_line;
+use sockproc_core::proto::classic::ClientSession;
+use sockproc_core::proto::{Argv, Request};
 
 #[test]
 fn the_shell_gets_every_word_as_it_was() {
@@ -21,10 +21,11 @@ fn the_shell_gets_every_word_as_it_was() {
         &every_byte,
     ];
     let argv = Argv::new(words.map(<[u8]>::to_vec)).unwrap();
-    let line = exec_line(&argv).unwrap();
+    let head = ClientSession::new().send_run(&Request::argv(argv)).unwrap();
+    let line = head.strip_suffix(b"\r\n0\r\n").unwrap();
     let output = Command::new("/bin/sh")
         .arg("-c")
-        .arg(OsStr::from_bytes(&line))
+        .arg(OsStr::from_bytes(line))
         .output()
         .unwrap();
     let expected: Vec<u8> = words[2..]

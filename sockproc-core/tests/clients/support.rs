@@ -1,7 +1,7 @@
 //! Servers to talk to, real and fake, and the two drivers that talk to them.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::net::{Shutdown, sockopt};
-use sockproc_core::connection::{Body, Connection, Output};
-use sockproc_core::{Address, Error, blocking, client};
+use sockproc_core::connection::{Connection, Receiver};
+use sockproc_core::{Address, AddressKind, Error, Output, blocking, client};
 
 /// Much longer than anything here takes, so that only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -35,11 +35,11 @@ pub(crate) enum Driver {
 impl Driver {
     pub(crate) const BOTH: [Self; 2] = [Self::Blocking, Self::Tokio];
 
-    pub(crate) fn drive<B: Body>(
+    pub(crate) fn drive<R: Receiver>(
         self,
-        run: Connection<B>,
+        run: Connection<R>,
         timeout: Duration,
-    ) -> Result<Output<B>, Error> {
+    ) -> Result<R::Outcome, Error> {
         match self {
             Self::Blocking => blocking::drive(run, Some(timeout)),
             Self::Tokio => runtime().block_on(client::drive(run, Some(timeout))),
@@ -49,7 +49,7 @@ impl Driver {
     /// Runs `command` with some stdin; nobody here takes as long as the deadline.
     pub(crate) fn run(self, server: &Address, command: &str, stdin: &str) -> Result<Output, Error> {
         let stdin = stdin.to_owned();
-        let run = Connection::new(server.clone(), command.to_owned(), stdin)?;
+        let run: Connection = Connection::new(server.clone(), command.to_owned(), stdin)?;
         self.drive(run, DEADLINE)
     }
 }
@@ -90,12 +90,12 @@ impl Server {
         loop {
             let dir = tempfile::tempdir().unwrap();
             let address = match transport {
-                Transport::Unix => Address::Unix(dir.path().join("s")),
-                Transport::Tcp => Address::Tcp(unused_port()),
+                Transport::Unix => Address::unix(dir.path().join("s")).unwrap(),
+                Transport::Tcp => Address::tcp(unused_port()).unwrap(),
             };
-            let argument = match &address {
-                Address::Unix(path) => path.clone().into_os_string(),
-                other => other.to_string().rsplit(':').next().unwrap().into(),
+            let argument = match address.kind() {
+                AddressKind::Unix(path) => path.as_os_str().to_owned(),
+                AddressKind::Tcp(tcp) => tcp.port().to_string().into(),
             };
             let process = Command::new(&binary)
                 .arg(argument)
@@ -135,9 +135,9 @@ impl Drop for Server {
     }
 }
 
-fn unused_port() -> SocketAddr {
+fn unused_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    listener.local_addr().unwrap().port()
 }
 
 /// A server that does to its one client whatever a test wants.
@@ -158,13 +158,13 @@ impl<T: Send + 'static> Stub<T> {
                 let path = dir.path().join("s");
                 let listener = UnixListener::bind(&path).unwrap();
                 let accept = move || serve(Peer::new(listener.accept().unwrap().0));
-                (Address::Unix(path), thread::spawn(accept))
+                (Address::unix(path).unwrap(), thread::spawn(accept))
             }
             Transport::Tcp => {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
                 let address = listener.local_addr().unwrap();
                 let accept = move || serve(Peer::new(listener.accept().unwrap().0));
-                (Address::Tcp(address), thread::spawn(accept))
+                (Address::tcp(address.port()).unwrap(), thread::spawn(accept))
             }
         };
         Self {

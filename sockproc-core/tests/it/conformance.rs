@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use sockproc_core::connection::Output;
+use sockproc_core::Output;
 use sockproc_core::{Address, blocking, client};
 
 use crate::support::{TestServer, Transport, on_both_transports};

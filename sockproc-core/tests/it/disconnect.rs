@@ -1,8 +1,7 @@
 //! A client that gives its run up, at a server that is told to end such runs, and at one that is not.
 
 use crate::support::{
-    A_WHILE, Connection, TestServer, Transport, is_alive, on_both_transports, poll_until, request,
-    settled,
+    Connection, TestServer, Transport, is_alive, on_both_transports, poll_until, request, settled,
 };
 
 on_both_transports!(
@@ -78,7 +77,7 @@ fn nothing_queued_is_started(server: &TestServer, command: impl Fn(usize) -> Vec
         .enumerate()
         .partition(|(number, _)| started.contains(number));
     queued.into_iter().for_each(|(_, client)| client.vanish());
-    std::thread::sleep(A_WHILE);
+    poll_until(|| server.connections() == started.len());
     running.into_iter().for_each(|(_, client)| client.vanish());
     assert_eq!(server.run("echo hi").out(), "hi\n");
     assert_eq!(

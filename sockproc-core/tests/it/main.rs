@@ -8,6 +8,7 @@ mod cgroups;
 mod conformance;
 mod disconnect;
 mod ending;
+mod flood;
 mod held_up;
 mod hostile;
 mod hung_disk;

@@ -10,7 +10,7 @@ mod request;
 mod server;
 
 pub use client::ClientSession;
-pub use quote::exec_line;
+use quote::exec_line;
 pub use server::{ServerSession, note};
 
 /// The longest command, in bytes: Linux takes no argument of more than 131,072 with its NUL

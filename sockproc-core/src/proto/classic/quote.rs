@@ -11,7 +11,7 @@ use crate::proto::{Argv, ProtocolError};
 ///
 /// # Errors
 /// Ours: a program that begins with a dash.
-pub fn exec_line(argv: &Argv) -> Result<Bytes, ProtocolError> {
+pub(super) fn exec_line(argv: &Argv) -> Result<Bytes, ProtocolError> {
     let words = argv.words();
     if words[0].starts_with(b"-") {
         return Err(ProtocolError::Dash {

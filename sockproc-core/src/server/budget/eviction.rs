@@ -1,7 +1,7 @@
 //! Who has to give way where descriptors, or room in the spill file, are short.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -55,25 +55,32 @@ impl Idle {
     }
 
     /// Tells the longest-idle connection to end, if one has been idle for long enough.
-    fn evict_one(&mut self) -> bool {
+    fn evict_one(&mut self) -> Option<Weak<Notify>> {
         let (plain, spill) = (&mut self.stalled, &mut self.stalled_spill);
         let (first, second) = match (plain.first_key_value(), spill.first_key_value()) {
             (Some((a, _)), Some((b, _))) if b < a => (spill, plain),
             _ => (plain, spill),
         };
         evict_longest(&mut self.waiting, MIN_WAITING)
-            || evict_longest(first, MIN_STALLED)
-            || evict_longest(second, MIN_STALLED)
-            || evict_longest(&mut self.held_back, MIN_STALLED)
+            .or_else(|| evict_longest(first, MIN_STALLED))
+            .or_else(|| evict_longest(second, MIN_STALLED))
+            .or_else(|| evict_longest(&mut self.held_back, MIN_STALLED))
     }
 }
 
-/// Tells the connection that has waited for longest to end, if that is at least `least`.
-fn evict_longest(connections: &mut BTreeMap<Key, Arc<Notify>>, least: Duration) -> bool {
-    let longest = connections
-        .first_entry()
-        .filter(|entry| entry.key().0.elapsed() >= least);
-    longest.map(|entry| entry.remove().notify_one()).is_some()
+/// Tells the connection that has waited for longest to end, if that is at least `least`. What is returned
+/// is alive until the connection has begun to.
+fn evict_longest(
+    connections: &mut BTreeMap<Key, Arc<Notify>>,
+    least: Duration,
+) -> Option<Weak<Notify>> {
+    let longest = connections.first_entry()?;
+    if longest.key().0.elapsed() < least {
+        return None;
+    }
+    let evicted = longest.remove();
+    evicted.notify_one();
+    Some(Arc::downgrade(&evicted))
 }
 
 impl Budget {
@@ -121,11 +128,23 @@ impl Budget {
     pub(super) async fn evict_idle(&self) -> ! {
         /// Time for an evicted connection to end before another has to.
         const PAUSE: Duration = Duration::from_millis(5);
+        /// It has so many times of that.
+        const MOST_PAUSES: u32 = 20;
         /// Time between two looks where none has been idle for long enough.
         const LOOK: Duration = Duration::from_millis(50);
         loop {
             let evicted = self.lock().evict_one();
-            tokio::time::sleep(if evicted { PAUSE } else { LOOK }).await;
+            tokio::time::sleep(if evicted.is_some() { PAUSE } else { LOOK }).await;
+            // On a busy machine it may not have had its turn yet.
+            for _ in 0..MOST_PAUSES {
+                if evicted
+                    .as_ref()
+                    .is_none_or(|evicted| evicted.strong_count() == 0)
+                {
+                    break;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 

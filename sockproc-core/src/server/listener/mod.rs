@@ -16,7 +16,7 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{geteuid, umask};
 
 use super::accepted::Transport;
-use crate::Address;
+use crate::{Address, AddressKind};
 use name_lock::NameLock;
 use stale_socket::make_way;
 
@@ -73,9 +73,9 @@ impl Listener {
     /// # Errors
     /// [`BindError`], which names the address; whatever stood there is untouched.
     pub fn bind(address: &Address, options: &SocketOptions) -> Result<Self, BindError> {
-        let bound = match address {
-            Address::Unix(path) => bind_unix(path, options).map(|(fd, file)| (fd, Some(file))),
-            Address::Tcp(tcp) => bind_tcp(*tcp)
+        let bound = match address.kind() {
+            AddressKind::Unix(path) => bind_unix(path, options).map(|(fd, file)| (fd, Some(file))),
+            AddressKind::Tcp(tcp) => bind_tcp(tcp)
                 .map(|fd| (fd, None))
                 .map_err(|errno| (errno, None)),
         };
@@ -103,9 +103,9 @@ impl Listener {
     }
 
     pub(crate) fn transport(&self) -> Transport {
-        match self.address {
-            Address::Unix(_) => Transport::Unix,
-            Address::Tcp(_) => Transport::Tcp,
+        match self.address.kind() {
+            AddressKind::Unix(_) => Transport::Unix,
+            AddressKind::Tcp(_) => Transport::Tcp,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::procfs::session_of;
-use super::{Connection, DEADLINE, Reply, Setup, descendants, poll_until, request, state_of};
+use super::{Connection, DEADLINE, Reply, Setup, descendants, poll_until, request};
 
 /// Runs a command to its end and captures its output; fails where either does not end.
 #[track_caller]
@@ -130,9 +130,15 @@ impl Drop for Doomed {
     }
 }
 
-/// A zombie is dead: who ought to reap it may be late.
+/// Whether any of its threads is left: a killed server holds its sockets until the last one has ended. A zombie
+/// is dead: its parent may be late to reap it.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    !matches!(state_of(pid), None | Some('Z' | 'X'))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let mut states = threads.into_iter().flatten().flatten().map(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    });
+    states.any(|state| !matches!(state, None | Some('Z' | 'X')))
 }
 
 pub(crate) fn send_signal(pid: u32, signal: Signal) {

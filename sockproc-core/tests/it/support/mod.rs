@@ -14,7 +14,9 @@ pub(crate) use address::{Address, Transport};
 pub(crate) use connection::{Connection, Reply};
 pub(crate) use daemon::{Daemon, Doomed, finish, is_alive, send_signal};
 pub(crate) use frozen::FrozenDisk;
-pub(crate) use procfs::{descendants, fd_count, marked, memory_kib, session_of, state_of};
+pub(crate) use procfs::{
+    descendants, fd_count, marked, memory_kib, session_of, sockets, state_of, unix_sockets,
+};
 pub(crate) use server::{Setup, TestServer, request};
 
 /// How long anything that must happen may take on a busy machine.

@@ -1,11 +1,64 @@
 //! What /proc tells of a process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::Path;
 
 /// How many descriptors `pid` has open.
 pub(crate) fn fd_count(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// The inodes of the sockets that `pid` has open, each once.
+pub(crate) fn sockets(pid: u32) -> HashSet<String> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let targets = links.filter_map(|link| {
+        fs::read_link(link.path())
+            .ok()?
+            .into_os_string()
+            .into_string()
+            .ok()
+    });
+    targets
+        .filter_map(|target| {
+            Some(
+                target
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect()
+}
+
+/// What /proc/net/unix tells of a socket.
+pub(crate) struct UnixSocket {
+    is_connected: bool,
+    path: Option<String>,
+}
+
+impl UnixSocket {
+    /// Whether it is the server's end of a connection to `path`.
+    pub(crate) fn is_accepted_at(&self, path: &Path) -> bool {
+        self.is_connected
+            && self
+                .path
+                .as_deref()
+                .is_some_and(|own| Path::new(own) == path)
+    }
+}
+
+/// All unix sockets, by their inodes.
+pub(crate) fn unix_sockets() -> HashMap<String, UnixSocket> {
+    let table = fs::read_to_string("/proc/net/unix").unwrap();
+    let socket = |line: &str| {
+        let mut fields = line.split_whitespace().skip(5);
+        let is_connected = fields.next()? == "03";
+        let inode = fields.next()?.to_owned();
+        let path = fields.next().map(str::to_owned);
+        Some((inode, UnixSocket { is_connected, path }))
+    };
+    table.lines().skip(1).filter_map(socket).collect()
 }
 
 /// The figure of `/proc/PID/status` under `key` (`VmRSS`, `VmHWM`), in KiB.

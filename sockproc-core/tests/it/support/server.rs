@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::address::reserve_port;
 use super::{
     Address, Connection, Reply, Transport, binary, descendants, fd_count, poll_until, settled,
+    sockets, unix_sockets,
 };
 
 /// How a server is to be started.
@@ -203,9 +204,33 @@ impl TestServer {
         fd_count(self.pid())
     }
 
+    /// How many connections it has accepted and not closed yet.
+    pub(crate) fn connections(&self) -> usize {
+        let sockets = sockets(self.pid());
+        let of_unix = unix_sockets();
+        let is_connection = |inode: &String| match &self.address {
+            Address::Unix(path) => of_unix
+                .get(inode)
+                .is_some_and(|socket| socket.is_accepted_at(path)),
+            // Its signals come over a pair of unix sockets.
+            Address::Tcp(_) => !of_unix.contains_key(inode),
+        };
+        let listeners = match self.address {
+            Address::Unix(_) => 0,
+            Address::Tcp(_) => 1,
+        };
+        sockets
+            .iter()
+            .filter(|inode| is_connection(inode))
+            .count()
+            .saturating_sub(listeners)
+    }
+
     /// How many descriptors the server holds when nothing is going on.
+    #[track_caller]
     pub(crate) fn settled_fd_count(&self) -> usize {
         self.run("true");
+        poll_until(|| self.connections() == 0);
         settled(10, || self.fd_count())
     }
 

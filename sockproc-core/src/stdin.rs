@@ -6,10 +6,12 @@ use std::io::{self, Read, Seek};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::Error;
+
 /// What a command will read from its stdin: bytes in memory, or a source of known length.
 ///
 /// ```
-/// use sockproc_core::connection::Stdin;
+/// use sockproc_core::Stdin;
 ///
 /// assert_eq!(Stdin::empty().len(), 0);
 /// assert_eq!(Stdin::from("two\nlines\n").len(), 10);
@@ -21,12 +23,24 @@ pub struct Stdin {
     /// What is to be sent next.
     chunk: Bytes,
     /// What comes after that.
-    rest: Option<Rest>,
+    rest: Rest,
 }
 
-struct Rest {
-    source: Box<dyn Read + Send>,
-    /// Bytes still to be read from `source`; never 0.
+/// What comes after the bytes in memory.
+#[derive(Default)]
+enum Rest {
+    #[default]
+    Nothing,
+    Source(Source),
+    /// Whatever the caller will push, until it pushes no bytes.
+    Stream,
+    /// Taken by an earlier run.
+    UsedUp,
+}
+
+struct Source {
+    reader: Box<dyn Read + Send>,
+    /// Bytes still to be read from `reader`; never 0.
     left: u64,
     buf: BytesMut,
 }
@@ -44,11 +58,14 @@ impl Stdin {
     /// `source` fails or ends before `len` bytes, the run fails with
     /// [`Error::Stdin`](crate::Error::Stdin).
     pub fn from_reader(source: impl Read + Send + 'static, len: u64) -> Self {
-        let rest = (len > 0).then(|| Rest {
-            source: Box::new(source),
-            left: len,
-            buf: BytesMut::new(),
-        });
+        let rest = match len {
+            0 => Rest::Nothing,
+            _ => Rest::Source(Source {
+                reader: Box::new(source),
+                left: len,
+                buf: BytesMut::new(),
+            }),
+        };
         Self {
             chunk: Bytes::new(),
             rest,
@@ -76,10 +93,23 @@ impl Stdin {
         Ok(bytes.into())
     }
 
-    /// Bytes that are still to be sent.
+    /// What [`Connection::push_stdin`](crate::connection::Connection::push_stdin) is given while the
+    /// command runs, until that is no bytes.
+    #[must_use]
+    pub(crate) fn streamed() -> Self {
+        Self {
+            chunk: Bytes::new(),
+            rest: Rest::Stream,
+        }
+    }
+
+    /// Bytes that are still to be sent, as far as they are known.
     #[must_use]
     pub fn len(&self) -> u64 {
-        let rest = self.rest.as_ref().map_or(0, |rest| rest.left);
+        let rest = match &self.rest {
+            Rest::Source(source) => source.left,
+            _ => 0,
+        };
         self.chunk.len() as u64 + rest
     }
 
@@ -89,30 +119,60 @@ impl Stdin {
         self.len() == 0
     }
 
-    /// Takes the next bytes to be sent; empty when there are none left.
-    pub(super) fn next_chunk(&mut self) -> io::Result<Bytes> {
-        if !self.chunk.is_empty() {
-            return Ok(std::mem::take(&mut self.chunk));
-        }
-        let Some(rest) = &mut self.rest else {
-            return Ok(Bytes::new());
+    /// Whether its length is not known before.
+    pub(crate) fn is_streamed(&self) -> bool {
+        matches!(self.rest, Rest::Stream)
+    }
+
+    /// The same for one run of several: bytes are for all of them, a reader is for the first.
+    ///
+    /// # Errors
+    /// [`Error::Stdin`] for every further run.
+    pub(crate) fn for_a_run(&mut self) -> Result<Self, Error> {
+        let rest = match &self.rest {
+            Rest::Nothing => Rest::Nothing,
+            Rest::UsedUp => {
+                let source = io::Error::other("an earlier run has used it up");
+                let sent = false;
+                return Err(Error::Stdin { sent, source });
+            }
+            Rest::Source(_) | Rest::Stream => std::mem::replace(&mut self.rest, Rest::UsedUp),
         };
-        let chunk = rest.read()?;
-        if rest.left == 0 {
-            self.rest = None;
+        let chunk = self.chunk.clone();
+        Ok(Self { chunk, rest })
+    }
+
+    /// More of a stream; no bytes end it.
+    pub(crate) fn push(&mut self, data: Bytes) {
+        match data.is_empty() {
+            true => self.rest = Rest::Nothing,
+            false => self.chunk = data,
         }
-        Ok(chunk)
+    }
+
+    /// Takes the next bytes to be sent, at most `limit`; empty when there are none left.
+    pub(crate) fn next_chunk(&mut self, limit: u64) -> io::Result<Bytes> {
+        if self.chunk.is_empty()
+            && let Rest::Source(source) = &mut self.rest
+        {
+            self.chunk = source.read()?;
+            if source.left == 0 {
+                self.rest = Rest::Nothing;
+            }
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(self.chunk.split_to(self.chunk.len().min(limit)))
     }
 }
 
-impl Rest {
+impl Source {
     /// The next bytes of the source, at least one.
     fn read(&mut self) -> io::Result<Bytes> {
         let want = self.left.min(CHUNK_LEN as u64);
         // The last chunk has been sent, so this takes its memory again.
         self.buf.resize(want as usize, 0);
         let got = loop {
-            match self.source.read(&mut self.buf) {
+            match self.reader.read(&mut self.buf) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => break result?,
             }
@@ -138,7 +198,7 @@ impl<T: Into<Bytes>> From<T> for Stdin {
     fn from(bytes: T) -> Self {
         Self {
             chunk: bytes.into(),
-            rest: None,
+            rest: Rest::Nothing,
         }
     }
 }

@@ -4,18 +4,6 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use super::Connection;
-use crate::proto::ExitStatus;
-
-/// How a run ended, and what it wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output<B = Vec<u8>> {
-    /// How the command ended.
-    pub status: ExitStatus,
-    /// What it wrote to file descriptor 1.
-    pub stdout: B,
-    /// What it wrote to file descriptor 2.
-    pub stderr: B,
-}
 
 /// What a [`Connection`] waits for on its descriptor, or what its driver found there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,9 +14,9 @@ pub struct Interest {
     pub writable: bool,
 }
 
-/// What to do after a call of [`Connection::on_ready`].
+/// What to do after a call of [`Connection::on_ready`]. `T` is what is known when the run is over.
 #[derive(Debug)]
-pub enum Step<B = Vec<u8>> {
+pub enum Progress<T> {
     /// Wait until the descriptor is ready for [`Connection::interest`], then call again.
     ///
     /// Whatever of it was said to be ready has been used up, as edge-triggered drivers need it.
@@ -40,5 +28,25 @@ pub enum Step<B = Vec<u8>> {
     /// will tell.
     Retry(Duration),
     /// The run is over; the connection is of no further use.
-    Done(Output<B>),
+    Done(T),
+}
+
+impl Interest {
+    /// Nothing to wait for, nothing found: what the first call of [`Connection::on_ready`] takes.
+    pub const NONE: Self = Self {
+        readable: false,
+        writable: false,
+    };
+
+    /// Something to read, or the end of it.
+    pub const READABLE: Self = Self {
+        readable: true,
+        writable: false,
+    };
+
+    /// Room for something to be written.
+    pub const WRITABLE: Self = Self {
+        readable: false,
+        writable: true,
+    };
 }

@@ -1,0 +1,34 @@
+//! Where what the server says goes.
+
+use std::io::{self, Read, Take};
+
+use crate::Error;
+use crate::proto::{ClientEvent, Stream};
+
+/// What becomes of a run's events: [`Collected`](super::Collected) output, or
+/// [`Events`](super::Events) as they come.
+pub trait Receiver: Default {
+    /// What is known when the run is over.
+    type Outcome;
+
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// The run has failed.
+    fn receive(&mut self, event: ClientEvent) -> Result<(), Error>;
+
+    /// Takes the next bytes of a stream straight from the socket, once or until it has no more. Every
+    /// byte taken from `source` counts as received.
+    ///
+    /// # Errors
+    /// What `source` returned, `WouldBlock` too.
+    fn read_from(&mut self, stream: Stream, source: &mut Take<&mut dyn Read>) -> io::Result<()>;
+
+    /// Hands over everything; the run is over.
+    fn finish(&mut self) -> Self::Outcome;
+
+    /// What has come of a stream so far, to be shown in an error.
+    fn so_far(&self, _stream: Stream) -> &[u8] {
+        &[]
+    }
+}

@@ -1,0 +1,104 @@
+//! A socket whose operations wait until a deadline, for a host that has a protocol session of its own.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::link::{Link, Reached};
+use super::{Deadline, Interest, wait};
+use crate::{Address, Error};
+
+/// A connection to a server, and nothing but its bytes.
+///
+/// Unlike a [`Connection`](super::Connection) it knows no protocol; it connects, waits and aborts as one
+/// does. A deadline that has passed is an error of kind [`TimedOut`](io::ErrorKind::TimedOut), a signal
+/// one of kind [`Interrupted`](io::ErrorKind::Interrupted): the same call goes on where it was.
+#[derive(Debug)]
+pub struct BlockingSocket(Link);
+
+impl BlockingSocket {
+    /// Connects; a full backlog is asked again and again until `patience` is over.
+    ///
+    /// # Errors
+    /// [`Error::Connect`]; its source is of kind `WouldBlock` if the backlog was still full then, of
+    /// kind `TimedOut` if the deadline has passed. No signal ends the wait.
+    pub fn connect(
+        address: Address,
+        deadline: Deadline,
+        patience: Deadline,
+    ) -> Result<Self, Error> {
+        let failed = |address: &Address, source| {
+            let address = address.clone();
+            Err(Error::Connect { address, source })
+        };
+        let mut link = Link::open(address.clone())?;
+        let mut is_writable = false;
+        loop {
+            match link.connect(is_writable)? {
+                Reached::Server => return Ok(Self(link)),
+                Reached::Backlog(_) if patience.has_passed() => {
+                    return failed(&address, io::ErrorKind::WouldBlock.into());
+                }
+                Reached::Backlog(delay) => {
+                    std::thread::sleep(patience.left().map_or(delay, |left| left.min(delay)));
+                }
+                Reached::Nothing => match ready(&link, Interest::WRITABLE, deadline) {
+                    Ok(()) => is_writable = true,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return failed(&address, error),
+                },
+            }
+        }
+    }
+
+    /// Waits until at least one byte is sent, and returns how many were.
+    ///
+    /// # Errors
+    /// The connection's, or that the wait ended: then nothing was sent.
+    pub fn send(&self, data: &[u8], deadline: Deadline) -> io::Result<usize> {
+        loop {
+            match self.0.socket.send([data, &[]]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready(&self.0, Interest::WRITABLE, deadline)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits for at least one byte; 0 is end of file.
+    ///
+    /// # Errors
+    /// The connection's, or that the wait ended: then nothing is lost.
+    pub fn receive(&mut self, buf: &mut [u8], deadline: Deadline) -> io::Result<usize> {
+        loop {
+            match self.0.socket.reader().read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready(&self.0, Interest::READABLE, deadline)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Closes so that the server sees it at once, whoever else holds a copy of the descriptor.
+    pub fn abort(self) {
+        self.0.socket.abort();
+    }
+}
+
+impl AsFd for BlockingSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.socket.as_fd()
+    }
+}
+
+fn ready(link: &Link, interest: Interest, deadline: Deadline) -> io::Result<()> {
+    loop {
+        if wait(&link.socket, interest, deadline)? != Interest::NONE {
+            return Ok(());
+        }
+        if deadline.has_passed() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Waiting by poll(2): written once, for this crate and for whoever has no event loop.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Interest;
+
+/// The end of a wait: an instant, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// There is no end.
+    pub const NEVER: Self = Self(None);
+
+    /// `timeout` from now. `None`, and a timeout that no clock can count, never end.
+    #[must_use]
+    pub fn after(timeout: Option<Duration>) -> Self {
+        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    /// The time left: `None` if there is no end, zero if it has passed.
+    #[must_use]
+    pub fn left(self) -> Option<Duration> {
+        Some(self.0?.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the time is up.
+    #[must_use]
+    pub fn has_passed(self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Whichever comes first.
+    #[must_use]
+    pub fn or_earlier(self, other: Self) -> Self {
+        Self(self.0.into_iter().chain(other.0).min())
+    }
+}
+
+/// Waits until `fd` is ready for something of `interest`, and returns what it is ready for. Nothing of
+/// it is ready when the time is up.
+///
+/// An error or a hang-up counts as readiness: reading and writing tell what it is.
+///
+/// # Errors
+/// The kernel's; `Interrupted` if a signal came.
+pub fn wait(fd: impl AsFd, interest: Interest, deadline: Deadline) -> io::Result<Interest> {
+    let [found] = wait_for_any([(fd.as_fd(), interest)], deadline)?;
+    Ok(found)
+}
+
+/// As [`wait`], for several descriptors at once.
+///
+/// # Errors
+/// As [`wait`].
+pub fn wait_for_any<const N: usize>(
+    wanted: [(BorrowedFd<'_>, Interest); N],
+    deadline: Deadline,
+) -> io::Result<[Interest; N]> {
+    let mut fds = wanted.map(|(fd, interest)| {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, interest.readable);
+        flags.set(PollFlags::OUT, interest.writable);
+        PollFd::from_borrowed_fd(fd, flags)
+    });
+    // A wait past the kernel's range is cut: nothing is ready then, and the caller asks again.
+    let left = deadline.left().map(|left| left.min(LONGEST_WAIT));
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    poll(&mut fds, left.as_ref())?;
+    let mut found = [Interest::NONE; N];
+    for ((found, fd), (_, wanted)) in found.iter_mut().zip(&fds).zip(wanted) {
+        let events = fd.revents();
+        let broken = events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
+        found.readable = wanted.readable && (broken || events.contains(PollFlags::IN));
+        found.writable = wanted.writable && (broken || events.contains(PollFlags::OUT));
+    }
+    Ok(found)
+}
+
+const LONGEST_WAIT: Duration = Duration::from_secs(i32::MAX as u64);

@@ -8,5 +8,5 @@ if not result then
 end
 io.stdout:write(result.stdout)
 io.stderr:write(result.stderr)
--- As a shell tells it.
+-- As a shell does.
 os.exit(result.code or 128 + result.signal)

@@ -1,5 +1,5 @@
---- Checks what callers pass. A check gives its value, or nil and what is wrong: the caller of the
---- check raises that at its own caller's line.
+--- Checks the arguments of callers. A check returns the value, or nil and a message: the caller of the
+--- check raises that message at its own caller's line.
 local native = require("sockproc_native")
 
 local M = {}
@@ -21,8 +21,8 @@ local function is_text(value)
 	return type(value) == "string" or type(value) == "number"
 end
 
---- How many words there are, with those that are nil: `#` may stop at any nil (LuaJIT's does). What
---- `table.pack` gives tells its length. The second value is a key where no word can be.
+--- The number of words, nils included: `#` may stop at any nil (LuaJIT's does). A table of `table.pack`
+--- has its length. The second value is a key that is not the place of a word.
 local function word_count(words)
 	local count = 0
 	for key in pairs(words) do
@@ -35,7 +35,7 @@ local function word_count(words)
 	return type(words.n) == "number" and words.n or count
 end
 
---- A line for the shell, or a sequence of words that no shell touches.
+--- A line for the shell, or a sequence of words, which no shell changes.
 local function command(what, cmd)
 	if is_text(cmd) then
 		return tostring(cmd)
@@ -75,7 +75,7 @@ local function count(most)
 		if type(value) ~= "number" then
 			return nil, wrong(what, "number", value)
 		end
-		-- Not >= 1 and <= most, which a NaN passes in the negative.
+		-- Written so that NaN is refused too.
 		if not (value >= 1 and value <= most) or value % 1 ~= 0 then
 			return nil, what .. " (" .. value .. " is no whole number from 1 to " .. most .. ")"
 		end
@@ -83,12 +83,12 @@ local function count(most)
 	end
 end
 
---- What the command line of the server takes, and checks.
+--- Values that the server's command line takes and checks.
 local function word(what, value)
 	if not is_text(value) then
 		return nil, wrong(what, "string or number", value)
 	end
-	-- Not "10.0", which Lua 5.3 makes of a float.
+	-- Not "10.0", as Lua 5.3 prints a float.
 	return type(value) == "number" and value % 1 == 0 and ("%.0f"):format(value) or tostring(value)
 end
 
@@ -114,7 +114,7 @@ local OPTIONS = {
 	stdin_file = of_type("string"),
 }
 
---- The options of `sockproc serve`, but for `--listen` and `--daemon`.
+--- The options of `sockproc serve`, except `--listen` and `--daemon`.
 M.SERVER_OPTIONS = {
 	"cgroup",
 	"classic_linger",
@@ -135,8 +135,8 @@ for _, name in ipairs(M.SERVER_OPTIONS) do
 	OPTIONS[name] = word
 end
 
---- The options of a call, each checked; `allowed` is the set of their names. A `timeout` becomes the
---- three that it stands for, so that a call's own counts for more than any of its client's.
+--- The checked options of a call; `allowed` is the set of their names. A `timeout` is replaced by the three
+--- timeouts that it stands for, so that a call's `timeout` overrides all of its client's.
 ---@return table?, string?
 function M.options(what, opts, allowed)
 	if opts ~= nil and type(opts) ~= "table" then
@@ -160,7 +160,7 @@ function M.options(what, opts, allowed)
 	return checked
 end
 
---- The arguments of `run` in whatever form it is called as `name`.
+--- The arguments of `run`, which its caller knows as `name`.
 ---@return table?, string?
 function M.request(name, cmd, stdin, opts, allowed)
 	local what = "' of '" .. name .. "'"
@@ -184,7 +184,7 @@ function M.request(name, cmd, stdin, opts, allowed)
 	return request
 end
 
---- The server that the environment names; nil and why if it names none.
+--- The server that the environment names, or nil and the reason.
 ---@return sockproc.Address?, string?
 function M.default_server()
 	local value = os.getenv("SOCKPROC_SOCKET")

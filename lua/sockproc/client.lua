@@ -1,4 +1,4 @@
---- The client: one loop between a socket and a session, in nginx and in plain Lua alike.
+--- The client: one loop between a socket and a session, the same in nginx and in plain Lua.
 local native = require("sockproc_native")
 local arguments = require("sockproc.arguments")
 local revival = require("sockproc.revival")
@@ -13,10 +13,10 @@ local transport = require("sockproc.transport")
 ---| "refused"     # nothing was started: it is not allowed
 ---| "timeout"     # no answer in time; the command may have run
 ---| "closed"      # the connection ended before the answer was complete; the command may have run
----| "protocol"    # what answered is no sockproc server; the command may have run
+---| "protocol"    # the answer is not that of a sockproc server; the command may have run
 ---| "too_large"   # output past `max_output`; the command has run
 
----@class sockproc.Result How a command ended; its own failure is no error.
+---@class sockproc.Result How a command ended. A command that fails is not an error.
 ---@field status integer the raw wait status
 ---@field code? integer the exit code, unless a signal ended it
 ---@field signal? integer the signal that ended it
@@ -29,10 +29,10 @@ local transport = require("sockproc.transport")
 ---@field send_timeout? integer
 ---@field read_timeout? integer
 ---@field max_output? integer bytes of both streams together; more is an error
----@field stdin_file? string the path of a regular file, sent from its begin as stdin
+---@field stdin_file? string the path of a regular file, sent from its beginning as stdin
 
 ---@class sockproc.ClientOptions: sockproc.RunOptions
----@field server? string|integer `unix:/path`, `/path`, `host:port` or a port; else $SOCKPROC_SOCKET
+---@field server? string|integer `unix:/path`, `/path`, `host:port` or a port; default $SOCKPROC_SOCKET
 
 ---@class sockproc.Client
 ---@field private server sockproc.Address
@@ -41,7 +41,7 @@ local Client = {}
 Client.__index = Client
 
 local RECEIVE = 65536
---- Without a timeout of the caller's, as long as a cosocket would try to connect.
+--- The default timeout for connecting, as that of cosockets.
 local CONNECT_TIMEOUT = 60000
 local LONGEST_PAUSE = 50
 
@@ -63,7 +63,7 @@ function M.new(server, defaults)
 	return setmetatable({ server = server, defaults = defaults }, Client)
 end
 
---- Keeps the output in memory, within a bound.
+--- Keeps the output in memory, up to a limit.
 local Collector = {}
 Collector.__index = Collector
 
@@ -71,7 +71,7 @@ local function collector(max_output)
 	return setmetatable({ left = max_output, max = max_output, stdout = {}, stderr = {} }, Collector)
 end
 
---- So much of a stream will come. Anything but true gives the exchange up.
+--- The length of a stream is known. Any result but true gives the exchange up.
 function Collector:announced(_, len)
 	if self.left then
 		self.left = self.left - len
@@ -116,13 +116,13 @@ local function connect(server, opts)
 	end
 end
 
---- A cosocket gives no kind. "lua" is the interpreter's own error inside the native module, such as
---- that of Ctrl-C's hook, to be raised again.
+--- A cosocket returns no kind. "lua" is the interpreter's own error inside the native module, such as that
+--- of Ctrl-C's hook; it is raised again.
 local function kind_of(err, kind)
 	return kind == "lua" and kind or err == "timeout" and "timeout" or "closed"
 end
 
---- Feeds the session with what comes next, be it the end.
+--- Passes the next bytes, or the end of file, to the session.
 local function receive(sock, session)
 	local data, err, kind = sock:receiveany(RECEIVE)
 	if data then
@@ -130,7 +130,7 @@ local function receive(sock, session)
 	elseif err == "closed" then
 		return session:receive_eof()
 	elseif err == "interrupted" then
-		-- Back in Lua, where the interpreter acts on a signal; if it has nothing to do, go on.
+		-- Back in Lua the interpreter has handled the signal; go on.
 		return true
 	end
 	return nil, err, kind_of(err, kind)
@@ -149,7 +149,7 @@ local function read_answer(sock, session, sink)
 		elseif event == false then
 			ok, err, kind = receive(sock, session)
 		else
-			-- What ended too early was closed, in a cosocket's word.
+			-- An early end is "closed", as cosockets say.
 			ok, err, kind = nil, b == "closed" and b or a, b
 		end
 		if not ok then
@@ -158,7 +158,7 @@ local function read_answer(sock, session, sink)
 	end
 end
 
---- Sends all; back in Lua at each signal, as `receive` is.
+--- Sends everything. Returns to Lua at each signal, as `receive` does.
 local function send(sock, data)
 	local sent, err, kind
 	repeat
@@ -167,7 +167,7 @@ local function send(sock, data)
 	return sent, err, kind
 end
 
---- Sends the head and the whole stdin, the first piece of it together with the head.
+--- Sends the head and the whole stdin; the first piece goes together with the head.
 local function send_request(sock, session, head, stdin)
 	local pending, left = { head }, stdin.len
 	repeat
@@ -193,7 +193,7 @@ local function converse(sock, session, head, stdin, sink)
 	if not sent and kind ~= "closed" then
 		return nil, err, kind == "source" and "closed" or kind
 	end
-	-- A server that will not read all of a request may have answered before it closed.
+	-- A server that does not read the whole request may have answered before it closed.
 	local result, reason, why = read_answer(sock, session, sink)
 	if not result and not sent and why == "closed" then
 		reason = err
@@ -201,7 +201,7 @@ local function converse(sock, session, head, stdin, sink)
 	return result, reason, why
 end
 
---- Connects and converses; the arguments are checked.
+--- Connects and does the exchange. The arguments are checked.
 local function exchange(server, cmd, stdin, opts, sink)
 	local obstacle = transport.obstacle()
 	if obstacle then
@@ -225,7 +225,7 @@ local function exchange(server, cmd, stdin, opts, sink)
 	local result
 	result, err, kind = converse(sock, session, head, source, sink)
 	source:close()
-	-- Over TCP a plain close looks like a half-close; only our own socket can say more.
+	-- Over TCP a plain close looks like a half-close; only our own socket can reset.
 	if not result and sock.abort then
 		sock:abort()
 	else
@@ -234,8 +234,8 @@ local function exchange(server, cmd, stdin, opts, sink)
 	return result, err, kind
 end
 
---- One command, its arguments checked. Gives `{status, code, signal}` and leaves the output in
---- `sink`, or gives nil, the bare reason and its kind.
+--- Runs one command; its arguments are checked. Returns `{status, code, signal}` with the output in `sink`, or
+--- nil, the bare reason and its kind.
 function Client:exchange(cmd, stdin, opts, sink)
 	local result, err, kind = exchange(self.server, cmd, stdin, opts, sink)
 	if kind == "lua" then
@@ -256,7 +256,7 @@ local function explain(server, reason, kind)
 	return reason
 end
 
---- Runs what `arguments.request` has checked; its options count over the client's own.
+--- Runs a request that `arguments.request` has checked. Its options override the client's.
 ---@return sockproc.Result?, string?, sockproc.Kind?
 function Client:perform(request)
 	local opts = setmetatable(request.opts, { __index = self.defaults })
@@ -269,7 +269,7 @@ function Client:perform(request)
 	return result
 end
 
---- Runs a command: a line for the shell, or a sequence of words that no shell touches.
+--- Runs a command: a line for the shell, or a sequence of words, which no shell changes.
 ---@param cmd string|string[]
 ---@param stdin? string
 ---@param opts? sockproc.RunOptions

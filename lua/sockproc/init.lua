@@ -13,11 +13,11 @@ local M = {
 local ONE_OFF_OPTIONS, CLIENT_OPTIONS = { server = true }, { server = true }
 for name in pairs(client.RUN_OPTIONS) do
 	ONE_OFF_OPTIONS[name] = true
-	-- A file is stdin of one run.
+	-- A file is the stdin of one run.
 	CLIENT_OPTIONS[name] = name ~= "stdin_file" or nil
 end
 
---- A client of the server that the options name, or else $SOCKPROC_SOCKET.
+--- A client of the server that the options or $SOCKPROC_SOCKET name.
 local function open(opts)
 	local server = opts.server
 	if not server then
@@ -30,8 +30,8 @@ local function open(opts)
 	return client.new(server, opts)
 end
 
---- Runs a command: a line for the shell, or a sequence of words that no shell touches.
---- A command's own failure is a result; the world's failures are nil, a message and their kind.
+--- Runs a command: a line for the shell, or a sequence of words, which no shell changes.
+--- A command that fails is a result. If there is no result, it returns nil, a message and its kind.
 ---@param cmd string|string[]
 ---@param stdin? string
 ---@param opts? sockproc.ClientOptions
@@ -51,7 +51,7 @@ function M.run(cmd, stdin, opts)
 	return one_off:perform(request)
 end
 
---- A client whose options count for each of its runs.
+--- A client. Its options are the defaults of its runs.
 ---@param opts? sockproc.ClientOptions
 ---@return sockproc.Client?
 ---@return string? err

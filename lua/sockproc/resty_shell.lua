@@ -1,4 +1,4 @@
---- The calls of both libraries that are published as `resty.shell`, served by sockproc:
+--- The calls of both libraries that are published as `resty.shell`, run by sockproc:
 ---
 ---     package.preload["resty.shell"] = function() return require("sockproc.resty_shell") end
 ---
@@ -14,12 +14,12 @@ local M = {
 --- Where juce's library expects the daemon; $SOCKPROC_SOCKET is asked first.
 local DEFAULT_SOCKET = "unix:/tmp/shell.sock"
 local EXECUTE_TIMEOUT = 15000
---- What ngx.pipe waits for each of its operations.
+--- The time that ngx.pipe waits for each of its operations.
 local RUN_TIMEOUT = 10000
 local RUN_MAX_SIZE = 128 * 1024
 local LONGEST_TIMEOUT = 2147483647
 
---- Keeps the first bytes of each stream and knows which stream had too many.
+--- Keeps the first bytes of each stream, and which stream had too many.
 local Collector = {}
 Collector.__index = Collector
 
@@ -48,7 +48,7 @@ function Collector:text(stream)
 	return table.concat(self[stream])
 end
 
---- The address of a `socket` argument, taken as it is: what a cosocket can connect to will do.
+--- The address of a `socket` argument, unchecked: all that a cosocket can connect to is accepted.
 local function address_of(socket)
 	if type(socket) == "table" then
 		local port = socket.host and tonumber(socket.port)
@@ -69,8 +69,8 @@ local function milliseconds(timeout)
 	return math.floor(number)
 end
 
---- A stdin as cosockets and ngx.pipe take it: tables of strings are joined. What cannot be joined is
---- given as it is, for its check to refuse.
+--- A stdin as cosockets and ngx.pipe take it: tables of strings are joined. A table that cannot be joined is
+--- returned as it is; its check refuses it later.
 local function text_of(data)
 	if type(data) ~= "table" then
 		return data
@@ -86,7 +86,7 @@ local function text_of(data)
 	return table.concat(parts)
 end
 
---- The checked arguments, which a mistake in them raises at the caller of `execute` or `run`.
+--- The checked arguments. A mistake in them raises an error at the caller of `execute` or `run`.
 local function request(name, cmd, stdin, timeout)
 	local opts = { send_timeout = timeout, read_timeout = timeout }
 	local checked, mistake = arguments.request(name, cmd, stdin, opts, client.RUN_OPTIONS)
@@ -94,12 +94,12 @@ local function request(name, cmd, stdin, timeout)
 end
 
 --- juce/lua-resty-shell: runs a shell command line.
----@param cmd string one that ends with CRLF is run without that
+---@param cmd string a CRLF at its end is removed
 ---@param args? {timeout?: number, data?: string|table, socket?: string|{host: string, port: integer}}
 --- `timeout` in milliseconds; 0 is nginx's own
----@return integer status the raw wait status; -1 if the answer did not come, -2 if nobody answers
----@return string? out nil if there is none
----@return string? err nil if there is none; after -1 and -2 what went wrong
+---@return integer status the raw wait status; -1 if the answer did not come, -2 if no server answers
+---@return string? out nil if there is no answer
+---@return string? err after -1 and -2 what went wrong
 function M.execute(cmd, args)
 	args = args or {}
 	local server = address_of(args.socket)
@@ -118,8 +118,8 @@ end
 --- openresty/lua-resty-shell: runs a shell command line, or words.
 ---@param cmd string|string[]
 ---@param stdin? string|table
----@param timeout? number milliseconds; 0 is for ever, 10,000 if not given
----@param max_size? integer bytes of each stream; 128 KiB if not given
+---@param timeout? number milliseconds; 0 means for ever, 10,000 by default
+---@param max_size? integer bytes of each stream; 128 KiB by default
 ---@return boolean? ok whether the exit code is 0; nil if something went wrong
 ---@return string? stdout
 ---@return string? stderr
@@ -128,7 +128,7 @@ end
 function M.run(cmd, stdin, timeout, max_size)
 	timeout = milliseconds(timeout or RUN_TIMEOUT)
 	if type(cmd) == "string" and cmd:find("\r\n", 1, true) then
-		-- No classic command line holds CRLF, but a word can.
+		-- A classic command line cannot hold CRLF, but a word can.
 		cmd = { "/bin/sh", "-c", cmd }
 	end
 	local checked = request("run", cmd, text_of(stdin), timeout > 0 and timeout or LONGEST_TIMEOUT)

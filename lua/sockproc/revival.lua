@@ -1,26 +1,26 @@
---- Servers that nginx has started: a worker that finds one gone starts it again.
+--- Servers that nginx has started. A worker that finds one gone starts it again.
 local native = require("sockproc_native")
 
 local M = {}
 
---- How long a call waits for a server that was started, in milliseconds.
+--- How many milliseconds a call waits for a server that was started again.
 local PATIENCE = 2000
 
---- By address; filled before nginx forks its workers.
+--- The servers by address; filled before nginx forks its workers.
 local servers = {}
 
 local function key(address)
 	return address.host .. " " .. (address.port or "")
 end
 
---- Has a server started again should it go: `words` start it, `user` is whom it runs as. The environment
---- is that of now: nginx empties that of its workers.
+--- Remembers a server, so that it is started again if it has gone: `words` start it, `user` is the id that it runs
+--- as. The environment is saved now, because nginx empties that of its workers.
 function M.remember(address, words, user)
 	servers[key(address)] = { words = words, user = user, environment = native.environment(), started = -math.huge }
 end
 
---- After connecting has failed with `err`, `waited` milliseconds after the first attempt of a call:
---- whether another attempt may succeed, and if not, why.
+--- Called after connecting has failed with `err`, `waited` milliseconds after the first attempt of a call.
+--- Returns whether another attempt may succeed, and the reason if not.
 ---@return boolean
 ---@return string err
 function M.attempt(address, err, waited)
@@ -34,7 +34,7 @@ function M.attempt(address, err, waited)
 		return false,
 			err .. "; user " .. user .. " cannot start it again as user " .. server.user .. ", a reload of nginx does"
 	end
-	-- One start serves all calls of a worker that wait.
+	-- One start is enough for all calls of a worker that wait.
 	local now = ngx.now() * 1000
 	if now - server.started > PATIENCE then
 		server.started = now

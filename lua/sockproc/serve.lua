@@ -4,17 +4,17 @@ local arguments = require("sockproc.arguments")
 local revival = require("sockproc.revival")
 local transport = require("sockproc.transport")
 
----@class sockproc.ServeOptions Those of `sockproc serve` besides, with underscores: see its `--help`.
----@field address? string|integer where to listen; else $SOCKPROC_SOCKET
+---@class sockproc.ServeOptions These, and those of `sockproc serve` with underscores: see its `--help`.
+---@field address? string|integer where to listen; default $SOCKPROC_SOCKET
 ---@field background? boolean start a process of its own (in nginx always)
 ---@field allow_root? boolean in nginx: serve as root, so that workers can run commands as root
----@field user? string|integer whom to serve as: its groups, its HOME, an environment of its own
+---@field user? string|integer the user to serve as, with that user's groups and HOME and a clean environment
 ---@field mode? string|integer permission bits of the socket, in octal digits
 ---@field owner? string USER, USER:GROUP or :GROUP, of the socket
 ---@field pidfile? string
 ---@field log? string level of what a server in the foreground logs on stderr
 ---@field classic_linger? integer ms
----@field classic_on_disconnect? "finish"|"kill" "kill" in nginx, else "finish"
+---@field classic_on_disconnect? "finish"|"kill" default: "kill" in nginx, elsewhere "finish"
 ---@field grace? integer ms
 ---@field cgroup? string
 ---@field reply_memory? integer|string bytes
@@ -40,7 +40,7 @@ for _, name in ipairs(arguments.SERVER_OPTIONS) do
 	OPTIONS[name] = true
 end
 
---- Checks the options of `serve`; nil and what is wrong with them.
+--- Checks the options of `serve`; returns nil and a message if one is wrong.
 function M.options(opts)
 	local what = "bad argument 'opts' of 'serve'"
 	local checked, mistake = arguments.options(what, opts, OPTIONS)
@@ -55,7 +55,7 @@ function M.options(opts)
 		return nil, what .. " (a server in the background has nowhere to log to)"
 	end
 	if transport.in_nginx then
-		-- A request that is given up leaves nothing behind.
+		-- A request that is given up must leave no command behind.
 		checked.classic_on_disconnect = checked.classic_on_disconnect or "kill"
 	end
 	return checked
@@ -82,7 +82,7 @@ local function find_binary()
 	return "sockproc"
 end
 
---- The address as the command line takes it, where digits are a port.
+--- The address as the command line takes it, which reads digits as a port.
 local function in_words(address)
 	if address.port then
 		return tostring(address.port)
@@ -102,9 +102,9 @@ local function command_line(address, opts)
 	return words
 end
 
---- Whether a server is there that runs as `user`, or as root: a stranger's would get our commands and
---- forge their results. Called where nginx has no cosockets, so with sockets of ours.
----@return boolean? nil if something else is there
+--- Whether a server is there that runs as `user` or as root. Any other would get our commands and could
+--- forge their results. It uses our own sockets, because nginx has no cosockets here.
+---@return boolean? nil if another program is there
 ---@return string? err
 ---@return sockproc.Kind? kind
 local function is_live(address, user)
@@ -136,7 +136,7 @@ local function server(address, pid)
 	return setmetatable(self, Server)
 end
 
---- Finds the server, or starts it: gives its pid, or false if it was there.
+--- Finds the server or starts it. Returns its pid, or false if it was there.
 local function find_or_start(address, user, words)
 	local live, reason, kind = is_live(address, user)
 	if live == false then
@@ -182,8 +182,8 @@ local function start_in_background(address, opts)
 	return server(address, pid or nil)
 end
 
---- Starts a server with checked options. In the foreground this process becomes the server, so this
---- returns only when it cannot.
+--- Starts a server with checked options. In the foreground this process becomes the server, so the call
+--- returns only if that fails.
 ---@return sockproc.Server?, string?, sockproc.Kind?
 function M.start(opts)
 	local address, reason = opts.address
@@ -202,8 +202,8 @@ function M.start(opts)
 	return start_in_background(address, opts)
 end
 
---- Ends the server: running commands still get their answers, nothing new is accepted. Waits until
---- it is gone, at most `timeout` milliseconds; call it again to wait on.
+--- Ends the server. Running commands are still answered, no new ones are accepted. Waits until the server
+--- is gone, at most `timeout` milliseconds; call it again to wait longer.
 ---@param timeout? integer
 ---@return true?
 ---@return string? err
@@ -231,7 +231,7 @@ function Server:stop(timeout)
 	end
 	local ok, err, kind = true
 	if not self.is_stopping then
-		-- Once only: the server takes a second signal as an order to kill what still runs.
+		-- Only once: at a second signal the server kills what still runs.
 		ok, err, kind = self.process:terminate()
 		self.is_stopping = ok
 	end

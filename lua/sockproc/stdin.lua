@@ -1,14 +1,14 @@
---- What is sent as stdin: its length, known before, and its pieces.
+--- A stdin: its length, which is known in advance, and its pieces.
 local native = require("sockproc_native")
 
 local M = {}
 
---- So much of a file is in memory at once.
+--- The most of a file that is in memory at once.
 local PIECE = 262144
 
 ---@class sockproc.Source
 ---@field len integer
----@field read fun(self): string?, string? the next piece; nil and why if there is none
+---@field read fun(self): string?, string? the next piece, or nil and the reason
 ---@field close fun(self)
 
 local Text = {}
@@ -37,7 +37,7 @@ function File:close()
 	self.file:close()
 end
 
---- The text, or the file if one is named.
+--- The stdin of a text, or of a file if its path is given.
 ---@return sockproc.Source?
 ---@return string? err
 ---@return sockproc.Kind? kind

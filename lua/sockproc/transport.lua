@@ -5,7 +5,7 @@ local ngx = rawget(_G, "ngx")
 
 local M = {}
 
----@class sockproc.Socket What the client uses of a cosocket.
+---@class sockproc.Socket The methods of a cosocket that the client uses.
 ---@field connect fun(self, name: string, port?: integer): boolean?, string?
 ---@field settimeouts fun(self, connect?: integer, send?: integer, read?: integer)
 ---@field send fun(self, data: string|string[]): integer?, string?
@@ -32,13 +32,13 @@ if not M.in_nginx then
 	---@type fun(ms: integer)
 	M.sleep = native.sleep
 
-	--- Why no command can be run at this point; nil if it can.
+	--- The reason why no command can be run at this point, or nil.
 	---@return string?
 	function M.obstacle()
 		return nil
 	end
 
-	--- Whether a call that blocks would hold up others.
+	--- Whether a call that blocks would delay requests.
 	function M.would_block()
 		return false
 	end
@@ -60,9 +60,9 @@ function M.sleep(ms)
 	ngx.sleep(ms / 1000)
 end
 
---- The phases in which a plain nginx can wait, by their names in `ngx.get_phase()`. Cosockets are
---- also to be had in ssl_client_hello and ssl_session_fetch, but there only OpenResty's nginx, which is
---- patched for it, survives a wait: Debian's ends the handshake.
+--- The phases in which a plain nginx can wait, by their names in `ngx.get_phase()`. There are cosockets in
+--- ssl_client_hello and ssl_session_fetch too, but only OpenResty's nginx, which is patched for it, can
+--- wait there: Debian's ends the handshake.
 local PHASES = {
 	server_rewrite = true,
 	rewrite = true,
@@ -72,7 +72,7 @@ local PHASES = {
 	ssl_cert = true,
 }
 
---- The way out where it is not a timer that starts at once.
+--- What to do in phases where a timer that starts at once is no help.
 local HINTS = {
 	init = "nor can timers be started: use init_worker_by_lua, and ngx.timer.at(0, ...) there",
 	exit_worker = "nor do timers start any more",
@@ -105,7 +105,7 @@ end
 
 local can_yield = yield_probe()
 
---- In init the master has nothing else to do.
+--- In init the master has no requests to serve.
 function M.would_block()
 	return ngx.get_phase() ~= "init"
 end

@@ -71,7 +71,7 @@ __all__ = [
     "serve",
 ]
 
-# Public names whose modules are loaded when they are asked for.
+# Public names whose modules are loaded on first use.
 _LAZY = {
     "Address": "_types",
     "AsyncStdin": "_types",
@@ -84,7 +84,7 @@ _LAZY = {
 }
 
 
-# Where users, tracebacks and pickles find them.
+# Users, tracebacks and pickles find them under this name.
 for _name in __all__:
     if isinstance(_class := globals().get(_name), type):
         _class.__module__ = __name__

@@ -1,4 +1,4 @@
-"""One call of ``run``, as far as it is the same whether its caller waits or awaits."""
+"""The part of a ``run`` that is the same for callers that wait and callers that await."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._types import Address, Command
 
 
-# The wait statuses of sysexits.h with which a server refuses, as PROTOCOL.md lists them.
+# The wait statuses of a refusal, as PROTOCOL.md lists them.
 REFUSALS = {
     64 << 8: "bad-request",
     69 << 8: "policy",
@@ -28,10 +28,10 @@ REFUSALS = {
     75 << 8: "busy",
 }
 
-# What the server says itself begins with this.
+# The server's own messages begin with this.
 NOTE = b"sockproc: "
 
-# More than that is no limit either.
+# A larger number is no limit.
 _LARGEST_LIMIT = 2**64 - 1
 
 
@@ -39,14 +39,14 @@ def address_text(server: Address | None) -> str:
     """The address of the server to ask.
 
     Raises:
-        NoServer: neither ``server`` nor the environment says which.
+        NoServer: neither ``server`` nor the environment names one.
     """
     if server is None:
         server = os.environ.get("SOCKPROC_SOCKET")
         if not server:
             raise NoServer
         return server
-    # A Server or a Client; both begin with it.
+    # A Server or a Client; both have these attributes.
     address: Any = getattr(server, "address", server)
     if isinstance(address, str):
         return address
@@ -59,7 +59,7 @@ def address_text(server: Address | None) -> str:
         raise TypeError(message) from None
 
 
-# What subprocess.run takes and we do not, and what to do instead.
+# Arguments of subprocess.run that we do not take, and what to do instead.
 _INSTEAD = {
     "args": "it is the first argument, cmd",
     "capture_output": "output is always captured",
@@ -75,10 +75,10 @@ _INSTEAD = {
 
 
 def refuse_others(others: dict[str, object]) -> None:
-    """Refuses arguments that ``run`` does not take, with a word on what to do instead.
+    """Refuses arguments that ``run`` does not take, and says what to do instead.
 
     Raises:
-        TypeError: there is one.
+        TypeError: there is such an argument.
     """
     for name in others:
         instead = _INSTEAD.get(name)
@@ -107,14 +107,14 @@ def connect(server: str, cmd: Command, stdin: Source, limit: int | None) -> Conn
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Refuses what is no number of seconds, or less than none.
+    """Refuses a timeout that is not a number of seconds, or is negative.
 
     Raises:
-        TypeError, ValueError: it is none.
+        TypeError, ValueError: it is refused.
     """
     if timeout is None:
         return
-    # Loaded before anything can go wrong: an error must not fail for want of a descriptor.
+    # Loaded before anything can go wrong: an error must not fail because no descriptor is left.
     import_module("._run_errors", __package__)
     refusal: type[Exception] = ValueError
     try:
@@ -133,7 +133,7 @@ def output_limit(max_output: SupportsIndex | None) -> int | None:
     """The limit on a run's output, in bytes.
 
     Raises:
-        TypeError, ValueError: ``max_output`` is no number of bytes.
+        TypeError, ValueError: ``max_output`` is not a number of bytes.
     """
     if max_output is None:
         return None
@@ -150,7 +150,7 @@ def output_limit(max_output: SupportsIndex | None) -> int | None:
 def finish(
     connection: Connection, cmd: Command, check: bool, text: TextMode | None
 ) -> Completed[Any]:
-    """What became of a run that is over."""
+    """The result of a run that is over."""
     status, stdout, stderr = connection.output()
     if status in REFUSALS and not stdout:
         refuse(status, stderr)
@@ -165,7 +165,7 @@ def finish(
 
 
 def refuse(status: int, stderr: bytes) -> None:
-    """Raises what the server said in place of a command, if that is what this stderr is.
+    """Raises the server's refusal, if this stderr is one.
 
     Raises:
         Refused: it is one line of the server's own.
@@ -174,7 +174,7 @@ def refuse(status: int, stderr: bytes) -> None:
     if line == stderr or line.find(b"\n") != len(line) - 1:
         return
     message = line[:-1].decode(errors="backslashreplace")
-    # In these two cases there was a command, and its wait status is not known.
+    # In these two cases a command was run, but its wait status is unknown.
     may_have_run = message.startswith("killed") or "wait status" in message
     raise Refused(REFUSALS[status], message, may_have_run)
 
@@ -182,10 +182,10 @@ def refuse(status: int, stderr: bytes) -> None:
 def expired(
     connection: Connection | None, cmd: Command, timeout: float | None
 ) -> TimeoutExpired:
-    """What to raise when the timeout, which is not None then, has passed.
+    """The exception to raise after the timeout, which is not None then.
 
     Args:
-        connection: that of the run; None if it was not to begin yet.
+        connection: that of the run; None if it has not begun.
     """
     from ._run_errors import TimeoutExpired
 

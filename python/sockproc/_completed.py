@@ -1,4 +1,4 @@
-"""What a finished command gives back."""
+"""The result of a command that has ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import AnyStr, Generic
 else:
-    # What `Generic[AnyStr]` is without typing, whose import takes longer than all the rest.
+    # As `Generic[AnyStr]`, without importing typing, which takes longer than all the rest.
     AnyStr, Generic = str, {str: object}
 
 
@@ -22,7 +22,7 @@ class Completed(Generic[AnyStr]):
 
     Attributes:
         cmd: the command as it was given to ``run``.
-        status: the raw wait status, as ``os.waitpid`` gives it: exit code 1 is 256, SIGKILL is 9.
+        status: the raw wait status, as ``os.waitpid`` returns it: exit code 1 is 256, SIGKILL is 9.
         stdout, stderr: all that it wrote; str in text mode, else bytes.
 
     >>> done = run("echo hello; exit 3")

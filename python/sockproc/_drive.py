@@ -1,4 +1,4 @@
-"""Which event loop runs, found without importing any other."""
+"""Finds out which event loop runs, without importing any other."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
             function: Callable[..., Awaitable[T]],
             *args: object,
         ) -> T | None:
-            """What ``function`` gives, or None if that takes more than ``timeout`` seconds."""
+            """Returns what ``function`` returns, or None if it takes more than ``timeout`` seconds."""
             ...
 
         async def pace(self, pauses: Iterable[float], shield: bool = False) -> None:
-            """Makes pauses of so many seconds; shielded, a cancelled scope does not cut them short."""
+            """Sleeps for each of these numbers of seconds. If shielded, a cancelled scope does not cut them short."""
             ...
 
 
@@ -44,7 +44,7 @@ def driver() -> Driver:
     return _asyncio_driver()
 
 
-# An import statement takes longer than the rest of `driver`, even when there is nothing to import.
+# An import statement takes longer than the rest of `driver`, even if the module is loaded.
 @cache
 def _trio_driver() -> Driver:
     from . import _on_trio

@@ -1,4 +1,4 @@
-"""What can go wrong, and whether the command may have run all the same."""
+"""What can go wrong, and whether the command may have run nevertheless."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Error(Exception):
 
 
 class NoServer(Error, LookupError):
-    """Neither ``server=`` nor ``$SOCKPROC_SOCKET`` says which server to ask."""
+    """Neither ``server=`` nor ``$SOCKPROC_SOCKET`` names a server."""
 
     def __init__(
         self, message: str = "no server: give server=, or set $SOCKPROC_SOCKET"
@@ -32,7 +32,7 @@ class NoServer(Error, LookupError):
 
 
 class BadAddress(Error, ValueError):
-    """The server's address is none.
+    """The server's address is not an address.
 
     >>> run("true", server="127.0.0.1:70000")
     Traceback (most recent call last):
@@ -52,7 +52,7 @@ class BadRequest(Error, ValueError):
 
 
 class CannotConnect(Error, ConnectionError):
-    """No connection to the server came about. ``errno``, ``strerror`` and ``filename`` say why."""
+    """The server could not be connected to. ``errno``, ``strerror`` and ``filename`` say why."""
 
 
 class ServerNotFound(CannotConnect, FileNotFoundError):
@@ -64,7 +64,7 @@ class ServerNotListening(CannotConnect, ConnectionRefusedError):
 
 
 class ServerForbidden(CannotConnect, PermissionError):
-    """The mode or the owner of the server's socket keeps this process out."""
+    """The mode or the owner of the server's socket does not let this process in."""
 
 
 class ConnectionLost(Error, ConnectionError):
@@ -76,7 +76,7 @@ class ConnectionLost(Error, ConnectionError):
 
 
 class ProtocolError(Error, ConnectionError):
-    """What answers is no sockproc server."""
+    """The answer is not that of a sockproc server."""
 
     may_have_run = True
 
@@ -88,7 +88,7 @@ class NoRoom(Error, MemoryError):
 
 
 class StatusUnknown(Error):
-    """The command ran, but its wait status is none that a process can end with.
+    """The command ran, but no process can end with the wait status that was received.
 
     Attributes:
         completed: the command, the status as it came, and all output, as bytes.

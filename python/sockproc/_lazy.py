@@ -1,4 +1,4 @@
-"""The types that annotations name: :func:`typing.get_type_hints` finds them, a call does not pay for them."""
+"""The types that annotations name. :func:`typing.get_type_hints` finds them; they are not loaded before that."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 else:
 
     class _Types:
-        """The module, which is imported when something is asked of it."""
+        """A module that is imported on first use."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(import_module("._types", __package__), name)

@@ -49,7 +49,7 @@ async def drive(connection: Connection, timeout: float | None) -> bool:
 async def within(
     timeout: float | None, function: Callable[..., Awaitable[T]], *args: object
 ) -> T | None:
-    """What ``function`` gives, or None if that takes more than ``timeout`` seconds."""
+    """Returns what ``function`` returns, or None if it takes more than ``timeout`` seconds."""
     scope = timeout_scope(timeout)
     try:
         async with scope:
@@ -61,13 +61,13 @@ async def within(
 
 
 async def pace(pauses: Iterable[float], shield: bool = False) -> None:
-    """Makes pauses of so many seconds. asyncio has no shield: cancelled again, they are cut short."""
+    """Sleeps for each of these numbers of seconds. asyncio has no shield: a second cancel cuts them short."""
     for pause in pauses:
         await sleep(pause)
 
 
 class _Runs(Poller):
-    """All runs on one loop. However many want to begin at once, few do in one turn."""
+    """All runs on one loop. Only a few begin in one turn of the loop, even if many are waiting."""
 
     __slots__ = ("__weakref__", "begun", "loop", "waiting")
 
@@ -76,11 +76,11 @@ class _Runs(Poller):
         self.loop = loop
         self.begun = 0
         self.waiting: deque[_Run] = deque()
-        # The loop keeps this to its end, but not the context of whoever happens to be the first.
+        # The loop keeps this callback to its end; the context of the first caller must not be kept with it.
         Context().run(loop.add_reader, self.fileno(), _Reader(self))
 
     def begin(self, run: _Run) -> None:
-        """Has the run take its first step, in this turn or a later one."""
+        """Lets the run take its first step, in this turn or a later one."""
         if self.begun < STEPS_A_TURN:
             self.begun += 1
             run.step(0)
@@ -90,7 +90,7 @@ class _Runs(Poller):
             self.waiting.append(run)
 
     def next(self) -> None:
-        """Begins what waits, in a turn that has begun nothing yet."""
+        """Begins waiting runs, in a turn that has begun none."""
         self.begun = 0
         try:
             while self.waiting and self.begun < STEPS_A_TURN:
@@ -99,13 +99,13 @@ class _Runs(Poller):
                     self.begun += 1
                     run.step(0)
         finally:
-            # Even if Ctrl-C came in between.
+            # Also if Ctrl-C came in between.
             if self.waiting:
                 self.loop.call_soon(self.next)
 
 
 class _Reader:
-    """What the loop calls when sockets are ready. When the loop lets go of it, nobody watches any more."""
+    """The loop calls this when sockets are ready. When the loop drops it, nothing is watched any more."""
 
     __slots__ = ("poller",)
 
@@ -128,13 +128,13 @@ class _Run:
         self.connection = connection
         self.runs = runs
         self.done: Future[bool] = runs.loop.create_future()
-        # Not the future's, which refuses some and complains of others.
+        # Not stored in the future, which refuses some exceptions and logs others.
         self.error: BaseException | None = None
         self.fd = connection.fileno()
         self.wanted = 0
 
     def step(self, ready: int) -> None:
-        """Does what can be done now, and sees to it that it is called again."""
+        """Does what can be done now, and makes sure that it is called again."""
         if self.done.done():
             return
         try:
@@ -153,11 +153,11 @@ class _Run:
         try:
             self.done.set_result(result)
         except InvalidStateError:
-            # It was over, or cancelled: by Ctrl-C perhaps, between any two instructions.
+            # It was over or cancelled already; Ctrl-C may come between any two instructions.
             pass
 
 
-# By the id of the loop, which they keep alive; they live as long as the loop keeps its reader.
+# Keyed by the id of the loop. An entry keeps its loop alive, and lives as long as the loop keeps the reader.
 _runs: WeakValueDictionary[int, _Runs] = WeakValueDictionary()
 
 

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     Wait = Callable[[int, int, float | None], int]
 
-# Linux's, for poll(2); the modules that patch `select` take some of its names away.
+# Linux's numbers for poll(2): modules that patch `select` remove some of its names.
 POLLIN = 1
 POLLOUT = 4
 
 
 def hub_wait() -> Wait | None:
-    """What waits for a descriptor where ``select`` has been patched; None where it has not.
+    """A function that waits for a descriptor, if ``select`` has been patched; else None.
 
-    It takes a descriptor, readinesses and seconds, and gives the readinesses that it has found.
+    It takes a descriptor, readinesses and seconds, and returns the readinesses that it has found.
     """
     gevent: Any = sys.modules.get("gevent.monkey")
     if gevent and gevent.is_module_patched("select"):

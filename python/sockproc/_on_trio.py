@@ -29,7 +29,7 @@ async def drive(connection: Connection, timeout: float | None) -> bool:
 async def within(
     timeout: float | None, function: Callable[..., Awaitable[T]], *args: object
 ) -> T | None:
-    """What ``function`` gives, or None if that takes more than ``timeout`` seconds."""
+    """Returns what ``function`` returns, or None if it takes more than ``timeout`` seconds."""
     if timeout is None:
         return await function(*args)
     with trio.move_on_after(max(timeout, 0)):
@@ -38,14 +38,14 @@ async def within(
 
 
 async def pace(pauses: Iterable[float], shield: bool = False) -> None:
-    """Makes pauses of so many seconds; shielded, cancelled scopes do not cut them short."""
+    """Sleeps for each of these numbers of seconds. If shielded, cancelled scopes do not cut them short."""
     with trio.CancelScope(shield=shield):
         for pause in pauses:
             await trio.sleep(pause)
 
 
 class _Run:
-    """One run, whose task sleeps while the poller's steps it."""
+    """One run. Its task sleeps while the poller's task steps it."""
 
     __slots__ = ("connection", "fd", "poller", "task", "wanted")
 
@@ -74,13 +74,13 @@ class _Run:
         return True
 
     def act(self, ready: int) -> int:
-        """Does what can be done now; gives what to wait for."""
+        """Does what can be done now; returns what to wait for."""
         wanted = self.connection.on_ready(ready)
         self.poller.watch(self, wanted & ~RETRY)
         return wanted
 
     async def woken(self) -> int:
-        """Sleeps while there is nothing to wait for but the socket."""
+        """Sleeps while only the socket is waited for."""
         self.task = current_task()
         woken: int = await trio.lowlevel.wait_task_rescheduled(self.abort)
         return woken
@@ -91,7 +91,7 @@ class _Run:
         return Abort.SUCCEEDED
 
     def step(self, ready: int) -> None:
-        """Acts in the poller's task, and wakes the run's own when it is its turn again."""
+        """Works in the poller's task, and wakes the run's own task when it is needed."""
         if self.task is None:
             return
         result = outcome.capture(self.act, ready)
@@ -108,7 +108,7 @@ _pollers: RunVar[Poller | None] = RunVar("sockproc", None)
 
 
 def _poller() -> Poller:
-    """That of the `trio.run` in which the caller runs; a closed one where that is about to end."""
+    """The poller of the caller's `trio.run`; a closed one if that is about to end."""
     poller = _pollers.get()
     if poller is None or poller.pid != getpid():
         poller = Poller()
@@ -121,7 +121,7 @@ def _poller() -> Poller:
 
 
 async def _poll(poller: Poller) -> None:
-    """Steps runs until all tasks but the system's have ended; what those still run goes on alone."""
+    """Steps runs until all tasks except system tasks have ended; runs of those go on without it."""
     try:
         while True:
             await trio.lowlevel.wait_readable(poller.fileno())

@@ -11,12 +11,12 @@ from ._program import program
 
 
 def main() -> None:
-    """Serves as ``sys.argv`` says: a file for what goes wrong, the parent's pid, a command line."""
+    """Serves as ``sys.argv`` says: a file for error messages, the parent's pid, a command line."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     report, owner = sys.argv[1], int(sys.argv[2])
     ourselves = [*program("sockproc._owned"), *sys.argv[1:3]]
     exit_code, told = native_main(ourselves, sys.argv[3:], owner)
-    # There is nobody to tell once the server has been started: then it is in its log.
+    # After the start no one reads that file: errors are in the server's log.
     with suppress(OSError), open(report, "r+", encoding="utf-8") as file:
         file.write(told)
     sys.exit(exit_code)

@@ -1,7 +1,7 @@
 """The sockets of all runs on one event loop, behind a single descriptor.
 
-To have a loop watch a descriptor for the length of one run takes it some 15 µs; an epoll instance
-takes 1 µs, and for the loop it is one descriptor that becomes readable (epoll(7)). Linux only.
+A loop needs some 15 µs to watch a descriptor for one run. An epoll instance needs 1 µs, and for the loop
+it is one descriptor that becomes readable (epoll(7)). Linux only.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         wanted: int
 
         def step(self, ready: int) -> None:
-            """Does what can be done now that the socket is so ready."""
+            """Does what can be done when the socket is ready in this way."""
 
 
-# A loop's other sockets and timers have their turn after so many steps, of 10 µs to 1 ms each.
+# After this number of steps, of 10 µs to 1 ms each, the loop's other sockets and timers have their turn.
 STEPS_A_TURN = 16
 
 _MASKS = {
@@ -68,23 +68,23 @@ class Poller:
 
     @property
     def closed(self) -> bool:
-        """Whether it watches nothing any more."""
+        """Whether it has stopped watching."""
         return self._epoll.closed
 
     def close(self) -> list[Run]:
-        """Watches nothing any more; gives the runs that it has watched."""
+        """Stops watching; returns the runs that it has watched."""
         self._epoll.close()
         return list(self._runs.values())
 
     def watch(self, run: Run, wanted: int) -> None:
-        """Watches the run's socket for exactly these readinesses; 0 is none."""
+        """Watches the run's socket for exactly these readinesses; for 0 it stops."""
         if wanted == run.wanted:
             return
         # Closed: the loop has ended before this run. Another process: the run is not ours.
         if self._epoll.closed or self.pid != getpid():
             return
-        # Ctrl-C may raise between any two of these steps, and its handling watches for nothing then. So
-        # each step can be done again, and `wanted` says what has to be undone before it is done.
+        # Ctrl-C may raise between any two of these steps; its handler then calls this with 0. So each
+        # step can be repeated, and `wanted` is not 0 while there may be something to undo.
         if not wanted:
             self._runs.pop(run.fd, None)
             with suppress(FileNotFoundError):
@@ -102,9 +102,9 @@ class Poller:
         """Steps some of the runs whose sockets are ready; the others stay ready."""
         for fd, events in self._epoll.poll(0, STEPS_A_TURN):
             run = self._runs.get(fd)
-            # A finalizer that ran meanwhile may have given it up.
+            # A finalizer may have given this run up meanwhile.
             if run is not None:
-                # An error or a hang-up is found out by reading and writing.
+                # Reading and writing find out about an error or a hang-up.
                 readable = READABLE if events & ~EPOLLOUT else 0
                 writable = WRITABLE if events & ~EPOLLIN else 0
                 run.step((readable | writable) & run.wanted)

@@ -1,11 +1,11 @@
-"""How this package is started in a process of its own, wherever it was imported from."""
+"""Starts this package in another process, wherever it was imported from."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# Not `-m`, which looks along the new process' sys.path: this one's may have been changed since.
+# Not `-m`, which searches the new process' sys.path: ours may have been changed.
 _LOADER = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("sockproc", sys.argv.pop(1))
@@ -19,8 +19,8 @@ importlib.import_module(sys.argv.pop(1)).main()
 def program(module: str) -> list[str]:
     """The command line that calls ``main`` of one of our modules.
 
-    Nothing that lies in the working directory is imported.
+    No module in the working directory is imported.
     """
     package = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__init__.py")
-    # The name is for those who look at `ps`.
+    # This name is what `ps` shows.
     return [sys.executable, "-P", "-c", _LOADER.strip(), package, module]

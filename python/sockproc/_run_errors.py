@@ -1,4 +1,4 @@
-"""The exceptions that subprocess has too; importing it takes longer than all the rest."""
+"""The exceptions that subprocess has too, in a module apart: importing subprocess takes long."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class TimeoutExpired(Error, subprocess.TimeoutExpired, TimeoutError):
     """The timeout passed before the answer was complete.
 
     Attributes:
-        cmd, timeout, output, stdout, stderr: as in :class:`subprocess.TimeoutExpired`; what had
-            arrived of the output, as bytes, or None.
+        cmd, timeout, output, stdout, stderr: as in :class:`subprocess.TimeoutExpired`; the
+            output that had arrived, as bytes, or None.
 
     >>> run("sleep 5", timeout=0.05)
     Traceback (most recent call last):

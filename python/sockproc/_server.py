@@ -1,4 +1,4 @@
-"""Serving: this process as the server, or a process of its own for as long as a block runs."""
+"""Serving: by this process, or by another process for a ``with`` block."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from subprocess import Popen
 
-# Seconds between looks at a server that starts or ends, which takes some 30 ms.
+# Seconds between two looks at a server that starts or ends, which takes some 30 ms.
 _PAUSE = 0.005
 
-# Seconds after which a server that neither listens nor ends is given up.
+# A server that neither listens nor ends is given up after these seconds.
 _START_LIMIT = 30
 
-# Those of ``sockproc serve``, but for ``--listen``.
+# Those of ``sockproc serve``, except ``--listen``.
 _OPTIONS = {
     "cgroup",
     "classic_linger",
@@ -54,7 +54,7 @@ def serve(
     """Makes this process a server until Ctrl-C or SIGTERM ends it; then it returns.
 
     Running commands have ``drain_timeout`` seconds to end. Other threads of this process
-    run meanwhile. What the server has to say goes to stderr.
+    go on. The server logs to stderr.
 
     Args:
         address, more: where to listen: a socket's path, ``unix:PATH``,
@@ -64,7 +64,7 @@ def serve(
 
     Raises:
         ServerFailed: it could not serve.
-        RuntimeError: this process has served before. It hears its signals but once.
+        RuntimeError: this process has served before. It can catch its signals only once.
 
     >>> serve("/nonexistent/sockproc.sock")
     Traceback (most recent call last):
@@ -76,8 +76,8 @@ def serve(
         raise RuntimeError("this process has called serve before; use sockproc.Server")
     arguments = _arguments((address, *more), options)
     handlers = _hand_over_signals()
-    # A server that listens catches its signals, and only the first one in a process does: when Python
-    # has had them back, they would kill the next.
+    # Only the first server of a process catches signals. Then Python has its handlers back, and a signal
+    # would kill a second server.
     _has_served = True
     try:
         exit_code, told = main(program("sockproc.__main__"), arguments)
@@ -90,14 +90,14 @@ def serve(
 
 
 def _reason(told: str) -> str | None:
-    """What a server told, in one line without its name."""
+    """A server's message in one line, without its name."""
     for line in told.splitlines():
         return line.removeprefix("sockproc: ").removeprefix("error: ")
     return None
 
 
 def _hand_over_signals() -> dict[int, _types.Any]:
-    """Takes Ctrl-C from Python, which would raise KeyboardInterrupt after the server obeyed."""
+    """Keeps Python from raising KeyboardInterrupt after the server has obeyed Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -131,7 +131,7 @@ def _argument(name: str, value: _types.Any) -> str:
     return f"--{name.replace('_', '-')}={value}"
 
 
-# A block that has ended, by an exception perhaps, is not to wait for commands.
+# A block that ends, perhaps by an exception, must not wait for commands.
 _OWNED_DEFAULTS: _types.ServeOptions = {
     "classic_on_disconnect": "kill",
     "drain_timeout": 0,
@@ -139,28 +139,28 @@ _OWNED_DEFAULTS: _types.ServeOptions = {
 
 
 class Server:
-    """A server in a process of its own, for as long as a ``with`` or ``async with`` block runs.
+    """A server in a process of its own, for a ``with`` or ``async with`` block.
 
-    It listens when the block begins and is gone when the block has ended; it also ends
-    when this process dies, however that comes. What still runs is ended then: it gets
-    SIGTERM, and SIGKILL after ``grace`` milliseconds, unless ``drain_timeout`` says how many
-    seconds it has before that. In a forked child, leaving the block does nothing.
+    It listens when the block begins and is gone when the block has ended. It also ends
+    when this process dies, even by SIGKILL. Commands that still run have
+    ``drain_timeout`` seconds to end; then they get SIGTERM, and SIGKILL after ``grace``
+    milliseconds. In a forked child, leaving the block does nothing.
 
     Its commands see the directory, environment and user that this process had when the
-    block began. What a client gives up, by a timeout or by its end, is ended.
+    block began. A command is ended if its client gives up, by a timeout or by its own end.
 
     Args:
         address, more, options: as for :func:`serve`, but ``classic_on_disconnect`` is
-            ``"kill"`` and ``drain_timeout`` is 0 where they are not given.
+            ``"kill"`` and ``drain_timeout`` is 0 by default.
 
     Attributes:
         address: the first address.
         pid: the server's process id, inside the block.
 
     Raises:
-        TypeError, ValueError: an option is none, or means nothing.
+        TypeError, ValueError: there is no such option, or its value is not allowed.
         ServerFailed: on entry: it could not serve.
-        RuntimeError: on entry: it runs already. One that has ended may be entered again.
+        RuntimeError: on entry: it runs already. After its end it may be entered again.
 
     >>> with Server("example.sock", mode=0o600) as server:
     ...     run("echo hello", server=server.address).stdout
@@ -216,7 +216,7 @@ class Server:
             await driver().pace(pauses, shield=True)
 
     def _start(self) -> Generator[float]:
-        """Starts the server and gives pauses to make until it listens."""
+        """Starts the server; yields pauses to make until it listens."""
         from subprocess import DEVNULL, Popen
         from tempfile import TemporaryDirectory
 
@@ -233,7 +233,7 @@ class Server:
             if user is not None:
                 _give(user, directory, report)
             owned = [*program("sockproc._owned"), report, str(os.getpid())]
-            # In a session of its own it does not hear the Ctrl-C that is meant for us.
+            # In a session of its own it does not get the terminal's Ctrl-C, which is meant for us.
             process = Popen(
                 owned + _arguments(self._addresses, options),
                 stdin=DEVNULL,
@@ -252,7 +252,7 @@ class Server:
                 raise
 
     def _stop(self) -> Generator[float]:
-        """Ends the server and gives pauses to make until it is gone."""
+        """Ends the server; yields pauses to make until it is gone."""
         process = self._process
         if process is None or self._owner != os.getpid():
             return
@@ -266,7 +266,7 @@ class Server:
 
 
 def _give(user: str | int, *paths: str) -> None:
-    """Has a server that is to serve as this user write where we look for its word."""
+    """Lets a server that runs as this user write to the files that we read."""
     from shutil import chown
 
     named = int(user) if isinstance(user, str) and user.isdecimal() else user
@@ -284,7 +284,7 @@ def _said_in(report: str) -> str | None:
 
 
 def _check_pidfile(pidfile: _types.Any) -> None:
-    """Fails where no pidfile can be written, which a server only logs."""
+    """Raises an error if the pidfile cannot be written, which a server only logs."""
     try:
         with open(pidfile, "ab"):
             pass
@@ -294,7 +294,7 @@ def _check_pidfile(pidfile: _types.Any) -> None:
 
 
 def _names(pidfile: _types.Any, pid: int) -> bool:
-    """Whether the server has written its pidfile, which it does once it listens."""
+    """Whether the server has written its pidfile, which it does when it listens."""
     try:
         with open(pidfile, "rb") as file:
             return file.read() == str(pid).encode()
@@ -303,9 +303,9 @@ def _names(pidfile: _types.Any, pid: int) -> bool:
 
 
 def _terminate(process: Popen[bytes]) -> None:
-    """Tells a server to end: the first time as it was told to, the second time at once."""
+    """Tells a server to end: at first after its drain timeout, the second time at once."""
     process.terminate()
-    # A stopped process would sleep through SIGTERM.
+    # A stopped process would not react to SIGTERM.
     process.send_signal(signal.SIGCONT)
 
 

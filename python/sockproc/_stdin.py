@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ._types import Reader
 
 
-# More than that is the position of a text file together with the state of its decoder.
+# A larger number is the position of a text file together with the state of its decoder.
 _LAST_OFFSET = 2**63 - 1
 
 
 class Source:
-    """What a command will read: so many bytes, at hand or to be read."""
+    """A command's stdin: its length, and its bytes or the file to read them from."""
 
     __slots__ = ("data", "length")
 
@@ -30,14 +30,14 @@ class Source:
 
 
 def source(stdin: Any, text: TextMode | None, may_block: bool = True) -> Source:
-    """The bytes of ``stdin``, whatever kind of thing it is.
+    """The bytes of ``stdin``, which may be of many types.
 
     Args:
         text: how str becomes bytes; None if only bytes are taken.
         may_block: whether a pipe, a socket or a terminal may be read to its end here.
 
     Raises:
-        TypeError: ``stdin`` is nothing that can be read, or bytes in text mode, or str without.
+        TypeError: ``stdin`` cannot be read, is bytes in text mode, or str in binary mode.
     """
     if stdin is None:
         return Source(0, b"")
@@ -95,7 +95,7 @@ class _ViewReader:
 
 def _stream(stdin: Any, text: TextMode | None, may_block: bool) -> Source:
     if not may_block and _can_wait(stdin):
-        message = "stdin is no regular file: reading it would block the event loop"
+        message = "stdin is not a regular file: reading it would block the event loop"
         raise TypeError(message)
     file = _os_file(stdin)
     if file is not None:
@@ -105,7 +105,7 @@ def _stream(stdin: Any, text: TextMode | None, may_block: bool) -> Source:
                 return sized
         stdin, text = file, None
     if hasattr(stdin, "__aiter__"):
-        raise TypeError("an asynchronous iterable can be read by sockproc.aio alone")
+        raise TypeError("only sockproc.aio can read an asynchronous iterable")
     try:
         pieces = [stdin.read()] if hasattr(stdin, "read") else iter(stdin)
     except TypeError:
@@ -115,7 +115,7 @@ def _stream(stdin: Any, text: TextMode | None, may_block: bool) -> Source:
 
 
 def _can_wait(stdin: Any) -> bool:
-    """Whether there is a descriptor behind ``stdin`` whose other end may keep a reader waiting."""
+    """Whether ``stdin`` has a descriptor whose other end may keep a reader waiting."""
     try:
         mode = os.fstat(stdin.fileno()).st_mode
     except (AttributeError, OSError, ValueError):
@@ -124,9 +124,9 @@ def _can_wait(stdin: Any) -> bool:
 
 
 def _os_file(stdin: object) -> io.BufferedReader | None:
-    """The buffered or raw file of the operating system that ``stdin`` is, if it is one.
+    """The buffered or raw file of the operating system, if ``stdin`` is one.
 
-    A ``fileno`` alone proves nothing: a ``GzipFile`` has one too, of other bytes than its own.
+    A ``fileno`` proves nothing: a ``GzipFile`` has one too, which reads other bytes.
     """
     file: Any = getattr(stdin, "buffer", stdin)
     raw = getattr(file, "raw", file)
@@ -137,14 +137,14 @@ def _regular_file(file: io.BufferedReader, opened: Any) -> Source | None:
     """The rest of a file, read as it is sent; None if the kernel does not tell its length (/proc).
 
     Args:
-        opened: what the caller has, the file or the text file around it, which reads ahead.
+        opened: the caller's file, or the text file around it, which reads ahead.
     """
     if not file.readable():
         raise io.UnsupportedOperation("stdin is a file that is not open for reading")
     start = opened.tell()
     if start > _LAST_OFFSET:
         raise io.UnsupportedOperation(
-            "stdin is a text file inside which its encoding tells no position: open it in binary mode"
+            "stdin is a text file with an encoding in which no position can be told: open it in binary mode"
         )
     length = os.fstat(file.fileno()).st_size - start
     return Source(length, _FileReader(file, start)) if length > 0 else None

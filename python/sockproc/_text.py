@@ -1,4 +1,4 @@
-"""Text mode, as subprocess has it: str in, str out, every line ending a newline."""
+"""Text mode, as in subprocess: str in, str out, and every line ends with a newline."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def text_mode(
     if not (text or encoding or errors):
         return None
     mode = TextMode(encoding or _locale_encoding(), errors or "strict")
-    # Else empty output would never find out.
+    # Otherwise empty output would hide a wrong name.
     codecs.lookup(mode.encoding)
     codecs.lookup_error(mode.errors)
     return mode
 
 
 def _locale_encoding() -> str:
-    # From here, `text_encoding` blames the caller of `run` for not naming an encoding (PEP 597).
+    # From here, the warning of `text_encoding` points at the caller of `run` (PEP 597).
     name = io.text_encoding(None, 4)
     if name != "locale":
         return name

@@ -1,6 +1,6 @@
 """What the arguments of the public functions may be: ``sockproc.Command`` and its like.
 
-Loaded when somebody asks for one of them: ``typing`` takes as long to import as all the rest.
+Loaded on first use: ``typing`` takes as long to import as all the rest.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ __all__ = [
 
 
 class SupportsRead(Protocol):
-    """A file: anything with a ``read`` that gives bytes, or str."""
+    """A file: anything with a ``read`` that returns bytes or str."""
 
     def read(self, size: int = ..., /) -> bytes | str: ...
 
 
 class Reader(Protocol):
-    """Gives bytes piece by piece as they are sent, at most ``size`` at once."""
+    """Returns bytes piece by piece as they are sent, at most ``size`` at once."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -116,7 +116,7 @@ class EncodingOptions(Limits, total=False):
 
 
 class AnyOptions(Limits, total=False):
-    """The options of which only the running program knows what output they mean."""
+    """Options for which only the running program knows whether output is bytes or str."""
 
     text: bool | None
     encoding: str | None
@@ -124,7 +124,7 @@ class AnyOptions(Limits, total=False):
 
 
 class ServeOptions(TypedDict, total=False):
-    """The options of ``sockproc serve``; what is not given is its default.
+    """The options of ``sockproc serve``, all of which have a default.
 
     Sizes are in bytes, or strings as ``"512K"``, ``"10M"`` or ``"2G"``.
     """
@@ -134,16 +134,16 @@ class ServeOptions(TypedDict, total=False):
     owner: str
     """Owner of unix sockets: ``USER``, ``USER:GROUP`` or ``:GROUP``, names or numbers."""
     user: str | int
-    """Whom to serve as: with the user's groups, HOME and an environment of its own."""
+    """The user to serve as, with that user's groups and HOME and a clean environment."""
     pidfile: str | os.PathLike[str]
     """A file to write the process id to."""
     log: Literal["off", "error", "warn", "info", "debug", "trace"]
-    """What to log on stderr; by default what ``$SOCKPROC_LOG`` says, else warnings."""
+    """What to log on stderr; by default as ``$SOCKPROC_LOG`` says, or warnings."""
     classic_linger: int
-    """Milliseconds to wait, after a command's exit, for others that hold its output; by
-    default until they let go."""
+    """Milliseconds to wait, after a command's exit, for processes that hold its output; by
+    default until they close it."""
     classic_on_disconnect: Literal["finish", "kill"]
-    """What becomes of a command whose client has gone: finish, by default, or kill."""
+    """What happens to a command whose client has gone: finish, by default, or kill."""
     grace: int
     """Milliseconds from SIGTERM to SIGKILL, when the server ends a command; 2000 by default."""
     cgroup: str | os.PathLike[str]
@@ -157,4 +157,4 @@ class ServeOptions(TypedDict, total=False):
     max_spill_total: int | str
     """The most that all runs together may keep there."""
     drain_timeout: int
-    """Seconds that running commands have to end once the server is told to stop."""
+    """Seconds that running commands have to end after the server is told to stop."""

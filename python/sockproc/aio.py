@@ -85,7 +85,7 @@ async def run(
     asynchronous iterable too, which the timeout covers. Of files it takes regular ones: to
     read a pipe, a socket or a terminal would block the loop.
 
-    Cancelling the task gives the run up at once, as a timeout does: what becomes of the
+    Cancelling the task gives the run up at once, as a timeout does: what happens to the
     command is up to the server, see its ``classic_on_disconnect``.
 
     >>> import asyncio
@@ -105,8 +105,8 @@ class Client:
         server: as for :func:`sockproc.run`.
 
     Raises:
-        NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` says which server.
-        BadAddress: it is no address.
+        NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` names a server.
+        BadAddress: it is not an address.
 
     >>> import asyncio
     >>> asyncio.run(Client().run("echo hello")).stdout

@@ -85,22 +85,22 @@ def run(
             current position on, or an iterable of these pieces. Files are sent as they
             are read, iterables are gathered first. None is end of file.
         server: a socket's path, ``unix:PATH``, ``127.0.0.1:PORT``, a port, or a ``Server`` or
-            ``Client``; by default what ``$SOCKPROC_SOCKET`` says. The command sees that
+            ``Client``; by default the one that ``$SOCKPROC_SOCKET`` names. The command sees that
             server's directory, environment and user.
         timeout: seconds that the call may take, once an iterable or a pipe has been gathered.
         check: raise an exception unless the exit code is 0.
         text, encoding, errors: any of them makes stdin and output str, as in
-            ``subprocess``; the encoding is the locale's by default.
+            ``subprocess``; by default the encoding is the locale's.
         max_output: bytes that both output streams together may have.
 
     Raises:
         CalledProcessError: ``check``, and the exit code is not 0.
-        TimeoutExpired: the timeout has passed. What becomes of the command is up to the
+        TimeoutExpired: the timeout has passed. What happens to the command is up to the
             server, see its ``classic_on_disconnect``.
         OutputTooLarge: the command has ended, but wrote more than ``max_output``.
         NoServer, BadAddress, BadRequest, CannotConnect: nothing was run.
         Refused: the server did not run it, and says why.
-        ConnectionLost, ProtocolError, StatusUnknown: it may have been.
+        ConnectionLost, ProtocolError, StatusUnknown: the command may have run.
         UnicodeError: ``stdin`` or the output does not fit the encoding.
         TypeError: ``stdin`` is of a kind that this mode does not take, or ``timeout`` or
             ``max_output`` is no number.
@@ -128,8 +128,8 @@ class Client:
         server: as for :func:`run`.
 
     Raises:
-        NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` says which server.
-        BadAddress: it is no address.
+        NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` names a server.
+        BadAddress: it is not an address.
 
     >>> Client().run("echo hello").stdout
     b'hello\\n'
@@ -213,7 +213,7 @@ def _run(
 
 
 def _wait(connection: Connection, timeout: float | None) -> bool:
-    # One look: nearly all programs have neither.
+    # Nearly all programs have neither: one look is enough.
     if "gevent" in sys.modules or "eventlet" in sys.modules:
         from ._on_hub import drive, hub_wait
 

@@ -2,8 +2,8 @@
 
     tests/bench/openresty.sh [--rounds N] [--seconds N]
 
-Both run in one nginx with one worker, under wrk, in turns within every round, on replies that were
-canned before (what the client itself costs) and on `true` (what a run costs). The figures are
+Both run in one nginx with one worker, under wrk, in turns within every round, with canned
+replies (the cost of the client itself) and with `true` (the cost of a run). The figures are
 medians over the rounds; the ratios are ours to the hand-written one's.
 """
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What a call costs beside the command: ours against a server that answers at once.
+"""The cost of a call without its command: our client and a server that answers at once.
 
     python tests/bench/python_calls.py [--rounds N] [--smoke]
 
 Prints calls a second and processor time of this process a call, for `run` and for 32
-calls in flight on asyncio, uvloop and trio, each beside the least that a hand would write
-for it (`socket`, `asyncio.open_unix_connection`, `trio.open_unix_socket`), which parses the
-reply and checks nothing; measured in turns in one run. Then what it takes to receive
+calls in flight on asyncio, uvloop and trio, each beside a minimal client
+written by hand (`socket`, `asyncio.open_unix_connection`, `trio.open_unix_socket`), which parses the
+reply and checks nothing; measured in turns in one run. Then the cost of receiving
 64 MB. Needs sockproc, uvloop and trio installed.
 """
 
@@ -152,7 +152,7 @@ def compare(rounds: int) -> None:
 
 
 def body_cost() -> None:
-    """What it takes to receive 64 MB."""
+    """The cost of receiving 64 MB."""
     with tempfile.TemporaryDirectory() as directory, Server(f"{directory}/s") as server:
         found = in_fresh_process("--body", SOCKPROC_SOCKET=server.address)
     print(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What running a command costs its caller: ours beside `asyncio.create_subprocess_shell`.
+"""The cost of a command for its caller: ours beside `asyncio.create_subprocess_shell`.
 
     python tests/bench/python_client.py [--rounds N] [--skip-heap] [--smoke]
 

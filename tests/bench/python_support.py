@@ -1,4 +1,4 @@
-"""What the benchmarks of the Python package share."""
+"""Shared by the benchmarks of the Python package."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def cpu() -> float:
 
 
 class Meter:
-    """Counts calls a second, and processor time a call, from its making on."""
+    """Counts calls a second, and processor time a call, from when it is made."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), cpu()
 
     def figures(self, count: int) -> Figures:
-        """Those of `count` calls made since."""
+        """The figures, if `count` calls were made since."""
         used = cpu() - self._cpu
         return {"rate": count / (time.perf_counter() - self._wall), "cpu": used / count}
 
@@ -58,7 +58,7 @@ def medians(rounds: list[Figures]) -> Figures:
 
 
 def in_fresh_process(*args: object, **env: str) -> Any:
-    """What this program prints as JSON when it is given these arguments."""
+    """Runs this program with these arguments; returns what it prints as JSON."""
     command = [sys.executable, sys.argv[0], *map(str, args)]
     output = subprocess.run(
         command, env={**os.environ, **env}, stdout=subprocess.PIPE, check=True

@@ -3,7 +3,7 @@ local ESCAPES = { n = "\n", r = "\r", t = "\t", ["\\"] = "\\" }
 
 local KEYS = { name = true, command = true, stdin = true, stdout = true, stderr = true, exit = true, signal = true }
 
---- In one pass, so that an escaped backslash begins no escape.
+--- In one pass, so that an escaped backslash does not begin an escape.
 local function unescape(text)
 	return (
 		text:gsub("\\(.)(%x?%x?)", function(letter, hex)
@@ -35,7 +35,7 @@ function M.read(path)
 	return cases
 end
 
---- What is wrong with the result of running `case`; nil if nothing is.
+--- Describes what is wrong with the result of running `case`; nil if it is right.
 function M.compare(case, result, err)
 	if not result then
 		return case.name .. ": " .. tostring(err)

@@ -80,16 +80,16 @@ t.test("a file is stdin from its begin to its end", function()
 end)
 
 t.test("a file that cannot be stdin is told before anything is sent", function()
-	local nobody = assert(sockproc.client({ server = "/nowhere" }))
-	t.fails("stdin", "/nowhere/x: no such file", nobody:run("cat", nil, { stdin_file = "/nowhere/x" }))
-	t.fails("stdin", "/tmp: not a regular file", nobody:run("cat", nil, { stdin_file = "/tmp" }))
+	local unconnected = assert(sockproc.client({ server = "/nowhere" }))
+	t.fails("stdin", "/nowhere/x: no such file", unconnected:run("cat", nil, { stdin_file = "/nowhere/x" }))
+	t.fails("stdin", "/tmp: not a regular file", unconnected:run("cat", nil, { stdin_file = "/tmp" }))
 	local fifo = t.path("fifo")
 	t.shell("mkfifo " .. fifo)
-	t.fails("stdin", "not a regular file", nobody:run("cat", nil, { stdin_file = fifo }))
+	t.fails("stdin", "not a regular file", unconnected:run("cat", nil, { stdin_file = fifo }))
 end)
 
 t.test("a file that is shorter than it was is an error, not a short stdin", function()
-	-- The kernel says 4,096 bytes of each file in /sys, and gives fewer.
+	-- The kernel reports 4,096 bytes for each file in /sys, and returns fewer.
 	local path, marker = "/sys/kernel/uevent_seqnum", t.path("marker")
 	local command = "cat >" .. marker .. ".part; mv " .. marker .. ".part " .. marker
 	t.fails("closed", "ended after", client:run(command, nil, { stdin_file = path }))
@@ -109,7 +109,7 @@ t.test("stdin and both streams carry every byte", function()
 	t.equal(assert(client:run("cat", "")).stdout, "")
 end)
 
-t.test("8 MiB go through in both directions, and stdin that nobody reads is no error", function()
+t.test("8 MiB go through in both directions, and unread stdin is no error", function()
 	local data = ("0123456789abcdef"):rep(512 * 1024)
 	t.equal(assert(client:run("cat", data)).stdout == data, true)
 	t.equal(assert(client:run("echo done", data)).stdout, "done\n")
@@ -134,7 +134,7 @@ t.test("the same runs go over TCP", function()
 	t.shell("kill " .. pid)
 end)
 
-t.test("nobody at the address is a connect error that names it", function()
+t.test("an address without a server is a connect error that names it", function()
 	t.fails(
 		"connect",
 		"unix:/nowhere/x: no such file or directory",
@@ -170,11 +170,11 @@ t.test("output past max_output is an error, both streams counted", function()
 end)
 
 t.test("a command that the protocol cannot carry is told, and nothing is sent", function()
-	local nobody = { server = "/nowhere/x" }
-	t.fails("bad_request", "CRLF", sockproc.run("a\r\nb", nil, nobody))
-	t.fails("bad_request", "NUL", sockproc.run("a\0b", nil, nobody))
-	t.fails("bad_request", "NUL", sockproc.run({ "echo", "a\0b" }, nil, nobody))
-	t.fails("bad_request", "131071", sockproc.run(("x"):rep(131072), nil, nobody))
+	local nowhere = { server = "/nowhere/x" }
+	t.fails("bad_request", "CRLF", sockproc.run("a\r\nb", nil, nowhere))
+	t.fails("bad_request", "NUL", sockproc.run("a\0b", nil, nowhere))
+	t.fails("bad_request", "NUL", sockproc.run({ "echo", "a\0b" }, nil, nowhere))
+	t.fails("bad_request", "131071", sockproc.run(("x"):rep(131072), nil, nowhere))
 end)
 
 t.test("a server that answers garbage is a protocol error", function()
@@ -252,7 +252,7 @@ end
 
 t.test("10,000 errors leave the descriptors as they were", function()
 	local function descriptors()
-		-- A finalizer runs in the cycle after the one that finds its object dead.
+		-- A finalizer runs one collection after its object was found dead.
 		collectgarbage()
 		collectgarbage()
 		return tonumber(t.shell("ls /proc/$PPID/fd | wc -l"))

@@ -1,4 +1,4 @@
---- What the example and the README tell works as it stands: a Lua block is run with a server in
+--- The example and the README's Lua blocks work as they are: each block is run with a server in
 --- $SOCKPROC_SOCKET, and prints what its comments `--> ...` say.
 local t = require("harness")
 

@@ -9,10 +9,10 @@ local t = {
 	interpreter = arg[-1],
 }
 
--- Another copy of this may run: an address differs from process to process.
+-- Another copy of this may run. The address of a table differs from process to process.
 math.randomseed(tonumber(tostring(t):match("0x(%x+)"), 16) % 2147483647)
 
---- How long to wait for what must come, in milliseconds.
+--- How many milliseconds to wait for an event that must come.
 local PATIENCE = 30000
 
 local tests, at_end = {}, {}
@@ -39,14 +39,14 @@ function t.equal(got, expected, what)
 	end
 end
 
---- That `text` is a string with `part` in it.
+--- Checks that `text` is a string that contains `part`.
 function t.contains(text, part)
 	if type(text) ~= "string" or not text:find(part, 1, true) then
 		error("expected a string with " .. show(part) .. ", got " .. show(text), 2)
 	end
 end
 
---- That a call gave `nil, message, kind` and that the message holds `part`.
+--- Checks that a call returned `nil, message, kind`, and that the message contains `part`.
 function t.fails(kind, part, value, message, got_kind)
 	t.equal(value, nil, message)
 	t.equal(type(message), "string")
@@ -54,7 +54,7 @@ function t.fails(kind, part, value, message, got_kind)
 	t.contains(message, part)
 end
 
---- Asks until `condition` is true; what it gives then is given.
+--- Waits until `condition` returns a true value, and returns that.
 function t.poll(what, condition)
 	for _ = 1, PATIENCE / 10 do
 		local value = condition()
@@ -70,7 +70,7 @@ function t.quote(text)
 	return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
---- A path that nobody else uses.
+--- A path that no other test uses.
 function t.path(name)
 	count = count + 1
 	return t.dir .. "/" .. count .. "-" .. name
@@ -91,7 +91,7 @@ function t.write(path, content)
 	file:close()
 end
 
---- What a shell command prints, without the last newline.
+--- The output of a shell command, without the last newline.
 function t.shell(command)
 	local pipe = assert(io.popen(command))
 	local said = pipe:read("*a")
@@ -99,7 +99,7 @@ function t.shell(command)
 	return (said:gsub("\n$", ""))
 end
 
---- Starts a shell command in the background and gives its pid; it is killed at the end.
+--- Starts a shell command in the background and returns its pid; it is killed at the end.
 function t.background(command)
 	local pid = t.shell(command .. " </dev/null >>" .. t.dir .. "/log 2>&1 & echo $!")
 	t.at_end("kill -9 " .. pid .. " 2>/dev/null")
@@ -117,7 +117,7 @@ function t.is_alive(pid)
 	return false
 end
 
---- Starts a server that lives until the end. Gives its address and pid.
+--- Starts a server that lives until the end. Returns its address and pid.
 function t.server()
 	local socket, pidfile = t.path("server.sock"), t.path("server.pid")
 	t.shell(t.quote(t.binary) .. " " .. socket .. " " .. pidfile)
@@ -126,7 +126,7 @@ function t.server()
 	return "unix:" .. socket, pid
 end
 
---- Starts a server that does not speak the protocol: for each connection a shell command. Gives its
+--- Starts a server that does not speak the protocol: it runs a shell command for each connection. Returns its
 --- address and pid.
 function t.fake_server(command)
 	local socket, script = t.path("fake.sock"), t.path("fake.sh")

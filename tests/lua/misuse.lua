@@ -1,10 +1,10 @@
---- Misuse raises a string at the caller's line, whatever the caller gives.
+--- Wrong arguments of any kind raise a string at the caller's line.
 local sockproc = require("sockproc")
 local t = require("harness")
 
 local here = debug.getinfo(1, "S").short_src
 
---- That the call raises a string which begins with the line of `call` and holds `part`.
+--- Checks that the call raises a string that begins with the line of `call` and contains `part`.
 local function raises(part, call)
 	local ok, err = pcall(call)
 	t.equal(ok, false, "no error with " .. part)
@@ -62,7 +62,7 @@ t.test("a stdin that is no text raises", function()
 	end)
 end)
 
-t.test("options that are none raise", function()
+t.test("unknown options raise", function()
 	each({ 1, "x", true, print }, function(value)
 		raises("'opts' of 'run' (table expected, got " .. type(value), function()
 			sockproc.run("x", nil, value)
@@ -100,7 +100,7 @@ t.test("option values of the wrong kind raise by their names", function()
 	end)
 end)
 
-t.test("addresses that are none raise by their values", function()
+t.test("bad addresses raise, and are named", function()
 	each({ true, {}, print }, function(value)
 		raises("option 'server' (address expected, got " .. type(value), function()
 			sockproc.client({ server = value })

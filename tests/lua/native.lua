@@ -1,4 +1,4 @@
---- The native module by itself: whatever it is given, it gives an error the Lua way.
+--- The native module by itself: wrong arguments of any kind are errors that Lua code can handle.
 local native = require("sockproc_native")
 local t = require("harness")
 
@@ -22,7 +22,7 @@ local function every_wrong_value()
 	}
 end
 
---- Calls with every wrong value at every place; each must return, and never an mlua userdata.
+--- Calls with every wrong value at every place. Each call must return, and never an mlua userdata.
 local function survive(what, call, places)
 	for place = 1, places do
 		for _, value in ipairs(every_wrong_value()) do
@@ -46,14 +46,14 @@ t.test("a panic is an error", function()
 	t.fails("protocol", "panicked", native.panic("again"))
 end)
 
-t.test("no function raises, whatever it is given", function()
-	-- `exec`, `sleep` and `launch` do what they are told.
+t.test("no function raises, with any arguments", function()
+	-- `exec`, `sleep` and `launch` would really do what the arguments say.
 	for _, name in ipairs({ "session", "backlog_full", "parse_address", "tcp", "open_process", "user_id" }) do
 		survive(name, native[name], 3)
 	end
 end)
 
-t.test("no method raises, whatever its self and its arguments are", function()
+t.test("no method raises, with any self and any arguments", function()
 	local process = native.open_process(t.shell("echo $PPID"))
 	local objects = {
 		{ native.session(), { "send_run", "send_stdin", "receive_data", "receive_eof", "next_event" } },

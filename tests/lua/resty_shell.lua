@@ -24,14 +24,14 @@ local function execute(cmd, data, timeout)
 	return values(shell.execute(cmd, { socket = server, data = data, timeout = timeout }))
 end
 
-t.test("execute gives the raw wait status, and nil for an empty stream", function()
+t.test("execute returns the raw wait status, and nil for an empty stream", function()
 	same(execute("echo out; echo err >&2; exit 1"), 256, "out\n", "err\n")
 	same(execute("true"), 0, nil, nil)
 	same(execute("kill -9 $$"), 9, nil, nil)
 	same(execute("tr a-z A-Z", "hello"), 0, "HELLO", nil)
 end)
 
-t.test("execute gives -2 when nobody answers, and -1 when the answer does not come", function()
+t.test("execute returns -2 without a server, and -1 when the answer does not come", function()
 	same(values(shell.execute("true", { socket = "unix:/nowhere" })), -2, nil, "no such file or directory")
 	same(values(shell.execute("true", { socket = { host = "127.0.0.1", port = "1" } })), -2, nil, "connection refused")
 	same(execute("sleep 20", nil, 50), -1, nil, "timeout")
@@ -80,7 +80,7 @@ local function said(call)
 	return t.shell("SOCKPROC_SOCKET=" .. server .. " " .. t.interpreter .. " " .. program .. " 2>&1")
 end
 
-t.test("run gives ok, both streams, and how the command ended", function()
+t.test("run returns ok, both streams, and how the command ended", function()
 	t.equal(said([[shell.run("printf out; printf err >&2")]]), "[true][out][err][exit][0]")
 	t.equal(said([[shell.run("exit 3")]]), "[false][][][exit][3]")
 	t.equal(said([[shell.run("kill -9 $$")]]), "[false][][][signal][9]")

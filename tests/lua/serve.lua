@@ -2,7 +2,7 @@ local native = require("sockproc_native")
 local sockproc = require("sockproc")
 local t = require("harness")
 
---- Runs a program in another interpreter and gives its pid.
+--- Runs a program in another interpreter and returns its pid.
 local function start(program, environment)
 	local path = t.path("program.lua")
 	t.write(path, program)
@@ -76,8 +76,8 @@ t.test("a live server is reused, and only its starter stops it", function()
 	t.equal(t.is_alive(pid), true)
 end)
 
---- A directory that every user may enter and write to, and the server's binary in it: a checkout may be
---- where only root gets to.
+--- A directory that every user may enter and write to, with the server's binary in it: only root may be able
+--- to enter the checkout.
 local function open_place()
 	local place = t.path("open")
 	t.shell("mkdir " .. place .. " && chmod 777 " .. t.dir .. " " .. place)
@@ -85,7 +85,7 @@ local function open_place()
 	return place
 end
 
---- Starts a server as nobody; gives its pid, or "".
+--- Starts a server as the user `nobody`; returns its pid, or "".
 local function nobodys_server(address)
 	local binary = open_place() .. "/sockproc"
 	local pid = t.shell(binary .. " serve --daemon --user=nobody --listen=" .. address .. " 2>/dev/null")
@@ -193,7 +193,7 @@ t.test("the address may come from the environment", function()
 	t.contains(said, "no server: give one as option 'address' or set SOCKPROC_SOCKET\tconnect")
 end)
 
-t.test("serving where nobody can listen is an error that names the address", function()
+t.test("an address that cannot be listened on is an error that names it", function()
 	t.fails("connect", "/nowhere/x", sockproc.serve({ address = "/nowhere/x", background = true }))
 	local plain = t.path("plain")
 	t.write(plain, "precious")

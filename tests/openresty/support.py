@@ -1,4 +1,4 @@
-"""Starts real nginxes and servers, each in a directory of its own, and stops what it started."""
+"""Starts real nginxes and servers, each in a directory of its own, and stops them."""
 
 import asyncio
 import contextlib
@@ -106,7 +106,7 @@ def resident_kib(pid: int) -> int:
 
 
 def directory(test: unittest.TestCase | type[unittest.TestCase]) -> pathlib.Path:
-    """A directory that everybody may enter and write to, gone when the test is over."""
+    """A directory that every user may enter and write to; it is removed after the test."""
     path = pathlib.Path(tempfile.mkdtemp(prefix="sockproc-nginx-"))
     path.chmod(0o777)
     cleanup(test)(shutil.rmtree, path, ignore_errors=True)
@@ -118,7 +118,7 @@ def cleanup(test: unittest.TestCase | type[unittest.TestCase]):
 
 
 def start_server(test) -> tuple[str, int]:
-    """A server of ours on a unix socket: its address and pid."""
+    """Starts a server on a unix socket; returns its address and pid."""
     place = directory(test)
     subprocess.run([BINARY, place / "sock", place / "pid"], check=True)
     pid = int((place / "pid").read_text())
@@ -132,7 +132,7 @@ def end(pid: int, how: signal.Signals = signal.SIGTERM) -> None:
 
 
 class Nginx:
-    """A running nginx; `http` is what stands in its http block, PORT being its port there."""
+    """A running nginx; `http` is the text of its http block, in which PORT is its port."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class Nginx:
         self.process.stderr.close()
 
     def reload(self) -> None:
-        """Returns when new workers have replaced all old ones as those who accept."""
+        """Returns when there are new workers."""
         old = set(self.workers())
         self.process.send_signal(signal.SIGHUP)
         poll("new workers", lambda: set(self.workers()) - old)
@@ -221,7 +221,7 @@ class Nginx:
 
 
 def main() -> None:
-    """Runs the tests of the calling file, and says how many passed."""
+    """Runs the tests of the calling file, and prints how many passed."""
     result = unittest.main(exit=False, verbosity=1).result
     failed = len(result.failures) + len(result.errors) + len(result.skipped)
     print(f"{result.testsRun - failed} passed, {failed} failed")

@@ -1,4 +1,4 @@
-"""The client in a worker: results, errors, and what becomes of a wait."""
+"""The client in a worker: results, errors, and waits."""
 
 import contextlib
 import http.client
@@ -93,7 +93,7 @@ server {
 
 
 class FakeServer:
-    """Listens on a unix socket and does with each connection what it is told."""
+    """Listens on a unix socket and handles each connection as it is told."""
 
     def __init__(self, test: unittest.TestCase, backlog: int = 16):
         path = directory(test) / "sock"
@@ -104,7 +104,7 @@ class FakeServer:
         test.addCleanup(self.listener.close)
 
     def answer(self, data: bytes) -> None:
-        """In a thread: answers one request, however much of it there is."""
+        """In a thread: answers one request, before it is complete too."""
 
         def serve() -> None:
             connection, _ = self.listener.accept()

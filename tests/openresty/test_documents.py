@@ -1,4 +1,4 @@
-"""The example works as it stands, but for ports and paths."""
+"""The example works as it is, with other ports and paths."""
 
 import contextlib
 import http.client
@@ -22,7 +22,7 @@ from support import (
 )
 
 def listener(path: pathlib.Path) -> int:
-    """The pid of who listens on a unix socket."""
+    """The pid of the process that listens on a unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(path))
         pid, _, _ = struct.unpack(
@@ -69,7 +69,7 @@ class Documents(unittest.TestCase):
         self.start((ROOT / "lua/examples/nginx.conf").read_text())
         self.assertEqual(self.post("/sort", b"b\na\n"), (200, b"a\nb\n"))
         self.assertEqual(self.post("/sort", b""), (200, b""))
-        # Past what nginx keeps in memory by itself.
+        # More than nginx keeps in memory.
         lines = [b"%06d\n" % number for number in range(1000000)]
         status, body = self.post("/sort", b"".join(reversed(lines)))
         self.assertEqual((status, body == b"".join(lines)), (200, True))

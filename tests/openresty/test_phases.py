@@ -1,4 +1,4 @@
-"""Where commands can be run, and what happens where they cannot."""
+"""In which phases commands can be run, and what happens in the others."""
 
 import socket
 import ssl
@@ -108,7 +108,7 @@ class Phases(unittest.TestCase):
         self.marker.unlink(missing_ok=True)
 
     def said(self, phase: str) -> str:
-        """What a phase without an output of its own has noted."""
+        """The notes of a phase that has no output."""
         return poll(
             f"a word from {phase}",
             lambda: self.nginx.get(f"/said?phase={phase}").replace("nil", ""),

@@ -49,7 +49,7 @@ server {
 """
 
 
-@unittest.skipUnless(os.geteuid() == 0, "only root can start servers as somebody else")
+@unittest.skipUnless(os.geteuid() == 0, "only root can start servers as another user")
 class Serve(unittest.TestCase):
     def setUp(self):
         self.address = f"unix:{directory(self)}/sock"
@@ -88,7 +88,7 @@ class Serve(unittest.TestCase):
         self.assertEqual(home, pwd.getpwnam("nobody").pw_dir)
         self.assertEqual(nginx.get("/run?cmd=id%20-u"), f"{NOBODY}\n")
 
-    def test_a_user_that_is_none_is_an_error(self):
+    def test_an_unknown_user_is_an_error(self):
         said = self.nginx('user = "no such user"').get("/init")
         self.assertEqual(
             said,
@@ -130,7 +130,7 @@ class Serve(unittest.TestCase):
         another = int(said.pop())
         self.addCleanup(end, another, signal.SIGKILL)
         self.assertEqual(nginx.get("/run?cmd=echo%20again"), "again\n")
-        # A reloading nginx blocks signals, in what it starts too.
+        # A reloading nginx blocks signals; the processes that it starts inherit that.
         os.kill(another, signal.SIGTERM)
         poll("the other server's end", lambda: not is_alive(another))
 
@@ -150,7 +150,7 @@ class Serve(unittest.TestCase):
             self.assertIn(f"Uid:\t{NOBODY}\t", status)
             self.assertEqual(os.getsid(again), again)
             first = again
-        # It finds what the first one found, though nginx empties the environment of its workers.
+        # It has the environment of the first one, though nginx empties that of its workers.
         path = nginx.get("/run?cmd=echo%20%24PATH").strip()
         self.assertEqual(path, os.environ["PATH"])
 
@@ -199,7 +199,7 @@ class Serve(unittest.TestCase):
         self.assertRegex(nginx.get("/stop"), r"\Aphase: .*init_by_lua")
         self.assertTrue(is_alive(server))
 
-    def test_what_a_request_gives_up_is_ended(self):
+    def test_the_command_of_a_request_that_gives_up_is_ended(self):
         nginx = self.nginx('user = "nobody"')
         place = self.address.removeprefix("unix:")
         pids = [pathlib.Path(f"{place}.{n}") for n in range(20)]

@@ -1,4 +1,4 @@
-"""What a worker pays: nothing waits for a command, nothing leaks, reloads lose nothing."""
+"""The cost for a worker: no request waits for a command, nothing leaks, reloads lose nothing."""
 
 import asyncio
 import http.client
@@ -54,7 +54,7 @@ class Worker(unittest.TestCase):
             self, more + SERVER_BLOCK.replace("SERVER", self.server), **options
         )
 
-    def test_20_commands_of_2_seconds_hold_up_nobody(self):
+    def test_20_commands_of_2_seconds_delay_no_other_request(self):
         nginx = self.nginx()
 
         async def commands() -> list[str]:
@@ -72,7 +72,7 @@ class Worker(unittest.TestCase):
             self.assertEqual(answers.result(), [f"{n}\n" for n in range(20)])
             return len(took), sorted(took)[len(took) * 99 // 100]
 
-        # The machine may be busy with something else; a worker that waits for a command always is.
+        # The machine may be busy for a moment; a worker that waits for a command is busy every time.
         attempts = []
         while len(attempts) < 5:
             attempts.append(attempt())
@@ -118,7 +118,7 @@ class Worker(unittest.TestCase):
             self.runs(nginx, RUNS // 10)
             memory.append(resident_kib(worker))
         print(f"{RUNS} runs: RSS in KiB {memory}")
-        # The collector may reach a new high at any time; a leak grows all the time.
+        # The collector may use more memory at any time; a leak grows all the time.
         growth = sorted(after - before for before, after in pairwise(memory))
         self.assertLess(growth[5], 32)
         self.assertLess(memory[-1] - memory[0], 8192)
@@ -169,7 +169,7 @@ class Worker(unittest.TestCase):
             nginx.get("/run?cmd=true")
         self.assertEqual(nginx.workers(), [worker])
         self.assertTrue(is_alive(worker))
-        # Each request had a Lua state of its own; a lost one has some 200 KiB.
+        # Each request had a Lua state of its own; a leaked one takes some 200 KiB.
         self.assertLess(resident_kib(worker) - memory, 500 * 32)
         self.assertNotIn("exited on signal", nginx.log())
 

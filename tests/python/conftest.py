@@ -1,4 +1,4 @@
-"""What the tests share: servers, and the event loops on which everything must hold."""
+"""Fixtures: servers, and the event loops that are tested."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def fds() -> Iterator[None]:
 
 
 def open_fds() -> set[str]:
-    """What the descriptors of this process are open on, but the listing itself."""
+    """The targets of this process' descriptors, without that of the listing itself."""
     found: set[str] = set()
     for entry in Path("/proc/self/fd").iterdir():
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 import sockproc
 
 DEADLINE = 30.0
-"""Seconds after which a thing that has not happened never will."""
+"""Seconds to wait for an event before the test fails."""
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -54,8 +54,8 @@ def read_pid(path: Path) -> int:
 
 
 def peak_memory() -> int:
-    """The most memory, in bytes, that this program has had: what `ru_maxrss` says may be
-    from before its exec."""
+    """The most memory, in bytes, that this program has had. `ru_maxrss` may be from before its
+    exec."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -69,7 +69,7 @@ def answers(address: str) -> bool:
 
 
 def python(code: str, *args: str) -> str:
-    """What a fresh interpreter prints that runs `code`; it must succeed."""
+    """Runs `code` in a new interpreter, which must succeed; returns what it prints."""
     command = [sys.executable, "-c", code, *args]
     here = str(Path(__file__).parent)
     done = subprocess.run(

@@ -98,7 +98,7 @@ def test_cancelling_a_scope_ends_the_command(
             group.start_soon(run)
             await anyio.to_thread.run_sync(read_pid, tmp_path / "pid")
             group.cancel_scope.cancel()
-        # Not only when the loop ends or the garbage is collected.
+        # At once, not when the loop ends or garbage is collected.
         await anyio.to_thread.run_sync(gone, read_pid(tmp_path / "pid"))
 
     on_loop(main)
@@ -366,7 +366,7 @@ def test_a_loop_that_is_closed_while_runs_wait_for_their_turn_is_forgotten() -> 
 
 
 def held(directory: Path) -> str:
-    """The beginning of a command that says there that it has started, and waits for `go`."""
+    """The beginning of a command that writes to the path that it has started, and waits for `go`."""
     return (
         f"echo >{directory}/started; until test -e {directory}/go; do sleep 0.01; done;"
     )
@@ -505,7 +505,7 @@ def test_a_run_after_the_end_of_all_trio_s_tasks_is_a_run(tmp_path: Path) -> Non
 
 
 class Broken(io.FileIO):
-    """A file whose descriptor is asked for once too often."""
+    """A file whose `fileno` fails at a later call."""
 
     broken = False
 

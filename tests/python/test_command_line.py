@@ -65,7 +65,7 @@ def test_ctrl_c_ends_the_foreground_without_a_traceback(
 
 @pytest.fixture
 def traps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, full of modules that nobody asked for."""
+    """The working directory, full of modules that must not be imported."""
     for name in ["subprocess", "signal", "sockproc", "tempfile"]:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('trapped')")
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What a finished command gives back."""
+"""The result of a command that has ended."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_its_return_code_is_what_subprocess_says() -> None:
         assert done.signal == (-theirs if theirs < 0 else None)
 
 
-def test_check_gives_it_back_or_raises() -> None:
+def test_check_returns_it_or_raises() -> None:
     assert DONE.check() is DONE
     with pytest.raises(CalledProcessError) as raised:
         run("echo out; echo err >&2; exit 3").check()

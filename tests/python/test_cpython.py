@@ -22,15 +22,15 @@ import sockproc
 
 theirs = import_module("test.test_subprocess")
 
-# What the classic protocol cannot do: the output comes after the command has ended, so
-# a timeout cannot tell what had been written.
+# The classic protocol cannot do this: the output comes after the command has ended, so a
+# timeout has no output.
 IMPOSSIBLE = {"test_check_output_timeout"}
 
 NAMES = [
     name
     for name in unittest.defaultTestLoader.getTestCaseNames(theirs.RunFuncTestCase)
     if name not in IMPOSSIBLE
-    # What is of another system is no test here.
+    # Tests of other systems are left out.
     and not getattr(getattr(theirs.RunFuncTestCase, name), "__unittest_skip__", False)
 ]
 

@@ -1,4 +1,4 @@
-"""What those met who used the package for the first time."""
+"""Problems that first users of the package had."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_signal_between_two_steps_of_a_watch_leaves_nothing_watched() -> None:
             pass
         finally:
             sys.settrace(before)
-        # What handles Ctrl-C gives the run up.
+        # The handling of Ctrl-C gives the run up.
         poller.watch(one, 0)
         assert one.wanted == 0 and poller.close() == []
         os.close(one.fd)

@@ -1,4 +1,4 @@
-"""What the package is made of, and what importing it costs."""
+"""The contents of the package, and the cost of importing it."""
 
 from __future__ import annotations
 

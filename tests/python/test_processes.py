@@ -48,7 +48,7 @@ def test_32_threads_each_with_a_loop_call_at_once() -> None:
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_worker_processes_call(method: str) -> None:
-    run("true")  # whatever is made on first use is there before the fork
+    run("true")  # what is created on first use exists before the fork
     with multiprocessing.get_context(method).Pool(4) as pool:
         assert pool.map(number_of, range(40)) == list(range(40))
         assert pool.map(async_number_of, range(40)) == list(range(40))
@@ -65,7 +65,7 @@ def test_results_and_exceptions_cross_worker_processes() -> None:
         assert expired.value.timeout == 0.05
 
 
-def test_60_forks_while_4_threads_call_none_hangs() -> None:
+def test_60_forks_while_4_threads_call_and_none_hangs() -> None:
     printed = python("""
 import asyncio, os, signal, threading, warnings
 import sockproc

@@ -1,4 +1,4 @@
-"""`run` and `Client`: what they send, and what they give back."""
+"""`run` and `Client`: what they send, and what they return."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_an_output_limit_that_is_no_number_runs_nothing(any_run: Any) -> None:
             any_run("true", max_output=wrong)
 
 
-def test_an_output_limit_past_all_numbers_is_none(any_run: Any) -> None:
+def test_an_infinite_output_limit_is_no_limit(any_run: Any) -> None:
     assert any_run("echo hi", max_output=2**64).stdout == b"hi\n"
 
 

@@ -117,7 +117,7 @@ def again():
     "code",
     [
         "threading.Thread(target=end).start(); first(); again()",
-        # There it is one of several that hear the signal.
+        # There it is one of several handlers of the signal.
         "signal.signal(signal.SIGTERM, lambda *_: None);"
         "server = threading.Thread(target=first); server.start(); end(); server.join(); again()",
     ],
@@ -168,7 +168,7 @@ def test_every_option_of_the_command_line_is_typed() -> None:
         [sys.executable, "-m", "sockproc", "serve", "--help"], capture_output=True
     )
     options = set(re.findall(r"--([a-z-]+)", helped.stdout.decode()))
-    # A process of Python's own is in the foreground.
+    # A server in a Python process is in the foreground.
     ours = {name.replace("-", "_") for name in options} - {"listen", "help", "daemon"}
     assert ours == hints == _OPTIONS
 
@@ -190,11 +190,11 @@ def test_a_server_has_the_options_that_it_is_given(tmp_path: Path) -> None:
     ) as server:
         assert path.stat().st_mode & 0o777 == 0o640
         assert int(pidfile.read_text()) == server.pid
-        # Its output ends when it lingers no more, not when sleep does.
+        # Its output ends when the linger time is over, not when sleep ends.
         assert run("sleep 60 & echo hi", server=path, timeout=20).stdout == b"hi\n"
 
 
-def test_an_option_that_is_none_is_a_failure(tmp_path: Path) -> None:
+def test_an_unknown_option_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="no option 'nonsense'"):
         Server(tmp_path / "s", nonsense=1)  # type: ignore[call-arg] # pyright: ignore
 

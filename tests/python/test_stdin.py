@@ -1,4 +1,4 @@
-"""stdin: everything that may be one, on every way to run a command."""
+"""stdin: every kind, with every way to run a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs that look at the package see: types, signatures, arguments that it does not take."""
+"""Types, signatures, and arguments that are not taken."""
 
 from __future__ import annotations
 

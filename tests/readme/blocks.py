@@ -44,7 +44,7 @@ def blocks(document: Path) -> Iterator[Block]:
 
 
 class Reader:
-    """Somebody who does what the document says, in a directory of their own."""
+    """A reader who does what the document says, in a directory of their own."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

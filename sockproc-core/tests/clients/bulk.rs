@@ -101,7 +101,7 @@ fn both_streams_may_be_long() {
     }
 }
 
-/// A server that gives its client's stdin back.
+/// A server that returns its client's stdin.
 fn echo(transport: Transport) -> Stub<()> {
     Stub::new(transport, |mut peer| {
         let (_, stdin) = peer.read_request();

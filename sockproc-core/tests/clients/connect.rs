@@ -12,7 +12,7 @@ use sockproc_core::{Address, Error, blocking, client};
 use super::support::{DEADLINE, Driver, Server, answer, everywhere, poll_until, runtime};
 
 #[test]
-fn where_nobody_listens_nothing_has_run_and_the_error_names_the_address() {
+fn without_a_listener_nothing_has_run_and_the_error_names_the_address() {
     let dir = tempfile::tempdir().unwrap();
     let refused = dir.path().join("refused");
     drop(UnixListener::bind(&refused).unwrap());
@@ -38,7 +38,7 @@ fn where_nobody_listens_nothing_has_run_and_the_error_names_the_address() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_refused() {
+fn a_port_without_a_listener_is_refused() {
     for driver in Driver::BOTH {
         // A bound socket that does not listen keeps the port from others.
         let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
@@ -55,7 +55,7 @@ fn a_port_where_nobody_listens_is_refused() {
 }
 
 #[test]
-fn a_command_that_cannot_be_sent_asks_nobody_for_a_connection() {
+fn a_command_that_cannot_be_sent_opens_no_connection() {
     let nowhere = Address::unix("/nonexistent/s").unwrap();
     for driver in Driver::BOTH {
         for command in ["a\r\nb", "a\0b", &"x".repeat(131_072)] {
@@ -109,7 +109,7 @@ fn answer_all(listener: &UnixListener, count: usize) {
 }
 
 #[test]
-fn a_full_backlog_delays_calls_and_fails_none() {
+fn a_full_backlog_delays_calls_and_none_fails() {
     const CALLS: usize = 64;
     for driver in Driver::BOTH {
         let dir = tempfile::tempdir().unwrap();

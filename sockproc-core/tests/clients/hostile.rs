@@ -1,4 +1,4 @@
-//! Servers that are none, or that die at the wrong moment.
+//! Programs that are no sockproc server, and servers that die at the wrong moment.
 
 use std::io;
 
@@ -167,7 +167,7 @@ fn output_of_exactly_the_limit_is_taken() {
 }
 
 #[test]
-fn output_that_nobody_wants_is_read_and_forgotten() {
+fn unwanted_output_is_read_and_dropped() {
     for driver in Driver::BOTH {
         let stub = Stub::new(Transport::Unix, |mut peer| {
             peer.read_request();

@@ -46,7 +46,7 @@ impl Driver {
         }
     }
 
-    /// Runs `command` with some stdin; nobody here takes as long as the deadline.
+    /// Runs `command` with some stdin; no command here takes as long as the deadline.
     pub(crate) fn run(self, server: &Address, command: &str, stdin: &str) -> Result<Output, Error> {
         let stdin = stdin.to_owned();
         let run: Connection = Connection::new(server.clone(), command.to_owned(), stdin)?;
@@ -112,7 +112,7 @@ impl Server {
             if server.listens() {
                 return server;
             }
-            // Somebody else has taken the port meanwhile.
+            // Another process has taken the port meanwhile.
             assert!(start.elapsed() < DEADLINE, "no server comes up");
         }
     }
@@ -140,7 +140,7 @@ fn unused_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A server that does to its one client whatever a test wants.
+/// A server that treats its one client as the test says.
 pub(crate) struct Stub<T> {
     pub(crate) address: Address,
     thread: JoinHandle<T>,

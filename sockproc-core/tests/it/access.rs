@@ -1,4 +1,4 @@
-//! Which addresses a server takes, and from whom.
+//! Which addresses a server takes, and takes over.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

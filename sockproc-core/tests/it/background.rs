@@ -63,7 +63,7 @@ fn it_leaves_the_directory_and_finds_its_files_all_the_same() {
 }
 
 #[test]
-fn what_it_cannot_do_is_told_by_the_launcher() {
+fn the_launcher_reports_what_fails() {
     let setup = Transport::Unix.setup();
     let setup = setup.serve(["--daemon", "--listen", "/nowhere/s.sock"]);
     let output = refused(&setup);
@@ -72,7 +72,7 @@ fn what_it_cannot_do_is_told_by_the_launcher() {
 }
 
 #[test]
-fn a_user_that_is_none_is_refused_by_its_name() {
+fn an_unknown_user_is_refused_by_name() {
     let setup = Transport::Unix.setup().serve(["--user", "no such user"]);
     let output = refused(&setup);
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no user \"no such user\""));
@@ -81,7 +81,7 @@ fn a_user_that_is_none_is_refused_by_its_name() {
 #[test]
 fn a_user_has_its_own_groups_home_and_environment() {
     if !rustix::process::getuid().is_root() {
-        // Only root can become somebody else; others can still be who they are.
+        // Only root can become another user; others can stay the same.
         return;
     }
     let setup = Transport::Unix.setup();

@@ -1,4 +1,4 @@
-//! A client that gives its run up, at a server that is told to end such runs, and at one that is not.
+//! Clients that give their runs up: with a server that is told to end such runs, and with one that is not.
 
 use crate::support::{
     Connection, TestServer, Transport, is_alive, on_both_transports, poll_until, request, settled,
@@ -37,7 +37,7 @@ fn a_queued_request_whose_client_has_gone_is_not_started(on: Transport) {
     nothing_queued_is_started(&server, command);
 }
 
-/// What is whole runs, whatever becomes of its client. This is not whole.
+/// A whole request is run even if its client has gone. This one is not whole.
 #[test]
 fn a_queued_request_that_was_cut_is_not_started() {
     let server = Transport::Unix.setup().shell("ulimit -n 64").start();

@@ -12,7 +12,7 @@ use crate::support::{
 
 on_both_transports!(
     a_client_that_still_sends_stdin_gets_its_answer,
-    stdin_that_nobody_reads_is_taken_while_the_server_drains,
+    unread_stdin_is_taken_while_the_server_drains,
     nothing_that_is_queued_starts_once_commands_are_being_killed,
     a_client_that_reads_nothing_does_not_keep_the_server_from_its_end,
     a_client_that_reads_nothing_does_not_keep_a_classic_server_from_its_end,
@@ -40,7 +40,7 @@ fn a_client_that_still_sends_stdin_gets_its_answer(on: Transport) {
 }
 
 /// The command and its answer are over; a close with unread bytes would take the answer back.
-fn stdin_that_nobody_reads_is_taken_while_the_server_drains(on: Transport) {
+fn unread_stdin_is_taken_while_the_server_drains(on: Transport) {
     let mut server = on.server();
     let mut client = server.send(format!("echo out; echo > done; exit 3\r\n{}\r\n", 20 * MIB));
     client.send(vec![b'x'; 10 * MIB]);
@@ -54,7 +54,7 @@ fn stdin_that_nobody_reads_is_taken_while_the_server_drains(on: Transport) {
 }
 
 fn nothing_that_is_queued_starts_once_commands_are_being_killed(on: Transport) {
-    // A run takes three descriptors while it waits: one, two or none of them are left over.
+    // A run takes three descriptors while it waits: zero to two of them are left over.
     for (timeout, limit) in [("0", 64), ("1", 63), ("0", 62), ("0", 61), ("0", 60)] {
         let mut server = on
             .setup()
@@ -67,7 +67,7 @@ fn nothing_that_is_queued_starts_once_commands_are_being_killed(on: Transport) {
         poll_until(|| server.fd_count() == before + 20);
         let command = request("echo >> started; exec sleep 1000", "");
         for client in &mut clients {
-            // On a busy machine it may have been so late that it had to give way.
+            // On a busy machine it may have been so late that it was closed.
             let _ = client.try_send(&command);
         }
         server.wait_for("started");
@@ -175,7 +175,7 @@ fn a_signal_at_the_first_moment_of_the_socket_removes_it() {
     }
 }
 
-/// The server has got the signal and takes nobody else.
+/// The server has got the signal and accepts no more connections.
 #[track_caller]
 fn told_to_end(server: &TestServer) {
     server.signal(Signal::TERM);

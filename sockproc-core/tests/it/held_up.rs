@@ -1,4 +1,4 @@
-//! What one command, one client or the reader of the log does, or fails to do, holds up nobody else.
+//! One command, one client or the reader of the log cannot delay the others.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -19,21 +19,21 @@ use crate::support::{
 };
 
 on_both_transports!(
-    commands_whose_tracer_does_not_wait_hold_up_nobody,
-    a_log_whose_reader_has_gone_holds_up_nobody,
-    a_log_that_nobody_reads_holds_up_nobody,
+    commands_whose_tracer_does_not_wait_delay_no_other,
+    a_log_whose_reader_has_gone_delays_no_run,
+    an_unread_log_delays_no_run,
     a_client_silent_for_3_s_before_a_large_answer_gets_all_of_it,
 );
 
 const MIB: usize = 1 << 20;
 
-fn commands_whose_tracer_does_not_wait_hold_up_nobody(on: Transport) {
+fn commands_whose_tracer_does_not_wait_delay_no_other(on: Transport) {
     let server = on.server();
     let (mut traced, tracer) = exited_under_a_tracer(&server);
     for _ in 0..20 {
         assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
     }
-    // The kernel gives a wait status to the tracer first, and to the server after that.
+    // The tracer gets a wait status first, and the server after that.
     for connection in &traced {
         assert!(connection.is_silent_for(Duration::ZERO));
     }
@@ -54,13 +54,13 @@ fn commands_whose_tracer_does_not_wait_do_not_keep_a_server_from_its_end() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-fn a_log_whose_reader_has_gone_holds_up_nobody(on: Transport) {
+fn a_log_whose_reader_has_gone_delays_no_run(on: Transport) {
     for server in both_command_lines(on, "mkfifo p && exec 3<>p 2>p 3<&-") {
         answers_and_ends(server);
     }
 }
 
-fn a_log_that_nobody_reads_holds_up_nobody(on: Transport) {
+fn an_unread_log_delays_no_run(on: Transport) {
     let fill = "mkfifo p && exec 2<>p && dd if=/dev/zero of=p bs=4096 oflag=nonblock 2>/dev/null";
     for server in both_command_lines(on, fill) {
         let mut pipe = OpenOptions::new()
@@ -172,7 +172,7 @@ fn answers_and_ends(mut server: TestServer) {
 /// `/bin/sh` is on a mount that hangs, and for later commands it is not: more starts than the server has
 /// threads or permits at first.
 #[test]
-fn starts_that_hang_in_exec_hold_up_nobody() {
+fn starts_that_hang_in_exec_delay_no_other() {
     if !rustix::process::getuid().is_root() {
         // Only root may mount.
         return;

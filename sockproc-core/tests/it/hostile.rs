@@ -32,7 +32,7 @@ fn clients_that_vanish_at_each_byte_of_a_request_complete_nothing(on: Transport)
 fn clients_that_close_at_each_byte_of_a_request_leave_nothing(on: Transport) {
     let server = on.server();
     let idle = server.settled_fd_count();
-    // Whatever of it a plain close on TCP, a half-close, runs: it does no harm.
+    // On TCP a plain close is a half-close, so some of these run: they do no harm.
     let bytes = request(": cat; cat; echo hello >&2; exit 3", "stdin\r\n\r\n.");
     for end in 0..=bytes.len() {
         drop(server.send(&bytes[..end]));

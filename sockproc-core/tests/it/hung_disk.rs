@@ -52,7 +52,7 @@ fn a_server_starts_while_its_spill_disk_hangs() {
     assert_eq!(answer, Reply::new(0, "hi\n", ""));
 }
 
-/// Whoever vanishes while the disk hangs leaves little behind.
+/// A client that vanishes while the disk hangs leaves little behind.
 #[test]
 fn runs_that_are_killed_while_the_spill_disk_hangs_pile_up_no_memory() {
     let Some(disk) = FrozenDisk::new() else {

@@ -10,8 +10,8 @@ on_both_transports!(
     sixty_idle_connections_do_not_stop_a_61st_under_64_descriptors,
     the_longest_idle_connection_is_closed_first,
     idle_connections_do_not_push_out_running_commands,
-    five_hundred_idle_connections_hold_up_nobody,
-    a_slow_reader_holds_up_nobody,
+    five_hundred_idle_connections_delay_no_other,
+    a_slow_reader_delays_no_other,
     a_server_without_room_for_a_run_says_so_or_serves,
     the_servers_own_soft_limit_of_descriptors_is_raised,
     a_process_limit_is_an_answer_not_an_end,
@@ -86,13 +86,13 @@ fn idle_connections_do_not_push_out_running_commands(on: Transport) {
     }
 }
 
-fn five_hundred_idle_connections_hold_up_nobody(on: Transport) {
+fn five_hundred_idle_connections_delay_no_other(on: Transport) {
     let server = on.setup().shell("ulimit -n 1024").start();
     let mut idle: Vec<_> = (0..500).map(|_| server.connect()).collect();
     for _ in 0..20 {
         assert_eq!(server.run("echo hi").out(), "hi\n");
     }
-    // There was room for all of them: none was closed.
+    // There was room for all of them: no one was closed.
     for connection in &mut idle {
         connection.send(request("echo woken", ""));
     }
@@ -101,7 +101,7 @@ fn five_hundred_idle_connections_hold_up_nobody(on: Transport) {
     }
 }
 
-fn a_slow_reader_holds_up_nobody(on: Transport) {
+fn a_slow_reader_delays_no_other(on: Transport) {
     let server = on.server();
     let mut slow: Vec<_> = (0..8)
         .map(|_| server.send(request("head -c 20000000 /dev/zero", "")))

@@ -43,7 +43,7 @@ fn a_server_that_is_pid_1_ends_with_128_plus_the_signal() {
     assert_eq!(end(server), Some(128 + Signal::TERM.as_raw()));
 }
 
-/// unshare(1) with the server below it; whatever becomes of the test, both end with it.
+/// unshare(1) with the server below it; both end with the test, also if that fails.
 struct Container(Child);
 
 impl Drop for Container {
@@ -56,7 +56,7 @@ impl Drop for Container {
 
 fn serve_as_pid_1(address: &Address) -> Container {
     let mut command = Command::new("unshare");
-    // Whoever is not root becomes it, in a user namespace.
+    // Other users become root in a user namespace.
     if !rustix::process::getuid().is_root() {
         command.arg("--map-root-user");
     }
@@ -73,7 +73,7 @@ fn serve_as_pid_1(address: &Address) -> Container {
     container
 }
 
-/// Sends the server SIGTERM, and gives the exit code that unshare passes on.
+/// Sends the server SIGTERM, and returns the exit code that unshare passes on.
 fn end(mut container: Container) -> Option<i32> {
     let [server] = descendants(container.0.id())[..] else {
         panic!("one server")

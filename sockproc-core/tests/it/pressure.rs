@@ -1,4 +1,4 @@
-//! Who gives way where descriptors are scarce: drippers and clients that do not read; and that no one does without need.
+//! If descriptors are short, drippers and clients that do not read are closed; without need no one is.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -24,7 +24,7 @@ fn sixty_drippers_do_not_stop_a_61st_under_64_descriptors(on: Transport) {
         let pause = Duration::from_millis(200);
         while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             for connection in &mut drippers {
-                // Who has given way is let go on.
+                // The server may have closed it.
                 let _ = connection.try_send("x");
             }
         }

@@ -163,7 +163,7 @@ fn its_own_stdin_is_passed_on_when_it_is_no_terminal() {
 
 #[test]
 fn a_terminal_is_not_read_unless_it_is_asked_for() {
-    // script(1) gives it a terminal on which nobody ever types, and which never ends.
+    // script(1) makes a terminal without any input, which never ends.
     let dir = tempfile::tempdir().unwrap();
     let mut shell = Command::new("/bin/sh");
     let script = "mkfifo never && exec script -qec '\"$SOCKPROC\" run -- \"cat; echo end\"' /dev/null 0<>never";
@@ -223,7 +223,7 @@ fn a_reader_that_has_gone_ends_it() {
 }
 
 #[test]
-fn its_own_failures_are_told_by_125_and_a_message() {
+fn its_own_failures_are_exit_code_125_and_a_message() {
     let cases: &[(&[&str], &str)] = &[
         (
             &["run", "--server", "unix:/nonexistent/s.sock", "--", "true"],
@@ -260,7 +260,7 @@ fn its_own_failures_are_told_by_125_and_a_message() {
 }
 
 #[test]
-fn a_server_that_is_none_is_told_as_such() {
+fn what_is_no_sockproc_server_is_reported_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();

@@ -49,7 +49,7 @@ fn listen_can_be_given_several_times() {
 }
 
 #[test]
-fn one_address_that_cannot_be_bound_lets_none_be_served() {
+fn if_one_address_cannot_be_bound_no_address_is_served() {
     let setup = Transport::Unix
         .setup()
         .serve(["--listen", "unix:/nonexistent/s.sock"]);

@@ -1,4 +1,4 @@
-//! Starting where others can write, where the kernel gives little, and with words that mean something else.
+//! Starting in directories where others can write, under low limits, and with misspelt words.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -86,7 +86,7 @@ fn what_a_stranger_puts_where_the_lock_belongs_keeps_no_server_from_starting() {
     let lock = setup.dir.path().join("s.sock.lock");
     let theirs = File::create(&lock).unwrap();
     flock(&theirs, FlockOperation::LockExclusive).unwrap();
-    // Its bits say that others can hold it, whoever the owner is.
+    // Its mode lets others lock it, with any owner.
     fs::set_permissions(&lock, PermissionsExt::from_mode(0o666)).unwrap();
     let server = setup.start();
     assert_eq!(server.run("echo hi").out(), "hi\n");
@@ -150,7 +150,7 @@ fn a_misspelt_command_is_answered_and_not_listened_on() {
 
 /// A daemon has no terminal; here its absence is an error at once, where a background group would stop.
 #[test]
-fn a_command_of_run_that_wants_the_terminal_is_told_that_there_is_none() {
+fn a_command_of_run_that_wants_the_terminal_gets_an_error() {
     let mut command = Command::new("script");
     let run = format!(
         "{} run -- 'read x </dev/tty; echo read: $?'",

@@ -45,7 +45,7 @@ impl Client {
         }
     }
 
-    /// Sends `request` and gives the reply's stdout.
+    /// Sends `request` and returns the reply's stdout.
     ///
     /// # Errors
     /// As [`Client::run`].
@@ -168,7 +168,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 mod tests {
     use super::*;
 
-    /// Gives its pieces one a read, as a socket may.
+    /// Each read returns one of its pieces, as a socket may do.
     struct Pieces<'a>(Vec<&'a [u8]>);
 
     impl Read for Pieces<'_> {

@@ -25,7 +25,7 @@ impl Crowd {
         Ok(Self((0..count).map(connect).collect::<io::Result<_>>()?))
     }
 
-    /// Waits until the reply of each has begun, and reads none of it; returns whether all began in time.
+    /// Waits until the reply of each has begun, and does not read it; returns whether all began in time.
     ///
     /// # Errors
     /// What `poll` fails with.

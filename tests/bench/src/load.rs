@@ -1,4 +1,4 @@
-//! A closed loop: so many threads, each starting its next run when its last has ended.
+//! A closed loop: each of its threads starts its next run when its last has ended.
 
 use std::io;
 use std::thread;
@@ -17,7 +17,7 @@ pub struct Measured {
     pub failure: Option<io::Error>,
 }
 
-/// Runs `concurrency` loops of what `runner` gives each of them for `window` after a ramp of a fifth of it.
+/// Runs `concurrency` loops for `window`, after a ramp of a fifth of it. `runner` makes the run of each loop.
 ///
 /// Only runs that end inside the window count, so neither the start nor the last runs, when fewer than
 /// `concurrency` are in flight, bend the figures.

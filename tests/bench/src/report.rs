@@ -21,7 +21,7 @@ pub struct Case {
     pub ours: Series,
     /// The server it is held against; empty without one.
     pub peer: Series,
-    /// The bare spawn loop; empty where there is none.
+    /// The bare spawn loop; empty if it was not measured.
     pub floor: Series,
 }
 

@@ -46,7 +46,7 @@ pub struct Stand<'a> {
     pub disk: Option<&'a Disk>,
     /// How long `echo hi` is asked for, one after another.
     pub window: Duration,
-    /// How long an answer may take before it counts as none.
+    /// How long an answer may take before it counts as missing.
     pub patience: Duration,
 }
 

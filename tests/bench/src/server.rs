@@ -45,7 +45,7 @@ impl Server {
         })
     }
 
-    /// As [`Server::serve`], with at most so many open files.
+    /// As [`Server::serve`], with a limit on open files.
     ///
     /// # Errors
     /// As [`Server::start`].

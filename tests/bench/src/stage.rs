@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// Dropped, it lets the commands that it holds end.
 pub struct Stage {
     directory: TempDir,
-    /// Whoever reads from the other end waits as long as this is open.
+    /// A reader of the other end waits as long as this is open.
     _gate: File,
 }
 

@@ -85,7 +85,7 @@ fn one_answer_then_the_connection_closes(on: Transport) {
 
 fn a_background_child_that_holds_a_stream_is_waited_for(on: Transport) {
     let server = on.server();
-    // The shell gives a background child /dev/null for stdin, but leaves it the other descriptors.
+    // In the shell a background child has /dev/null as stdin, but keeps the other descriptors.
     for (redirected, out, err) in [("2>&-", "now\nlate\n", ""), ("1>&2", "now\n", "late\n")] {
         let child = format!("exec 3<&0; (read go <&3; echo late) {redirected} & echo now");
         let gate = Gate::open(&server, &child);

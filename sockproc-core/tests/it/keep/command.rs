@@ -101,7 +101,7 @@ fn assert_no_signal(masks: &str) {
     assert_eq!(masks.lines().count(), 2, "{masks}");
     for line in masks.lines() {
         let mask = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
-        // 32 and 33 are libc's own: whoever started this test may have left them ignored.
+        // 32 and 33 are libc's own: the parent of this test may have left them ignored.
         assert_eq!(mask & !(0b11 << 31), 0, "{line}");
     }
 }

@@ -16,7 +16,7 @@ fn connections_run_fully_in_parallel(on: Transport) {
     let commands =
         (0..200).map(|number| format!("echo >> running; read go < gate; echo {number}\r\n0\r\n"));
     let connections: Vec<_> = commands.map(|command| server.send(command)).collect();
-    // None ends before it has a line from the gate: so all two hundred run at once.
+    // Each waits for a line from the gate: so all two hundred run at once.
     poll_until(|| server.read("running").lines().count() == 200);
     let mut gate = OpenOptions::new()
         .read(true)

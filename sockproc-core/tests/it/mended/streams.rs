@@ -1,4 +1,4 @@
-//! All pipes are pumped at once, whatever their sizes.
+//! All pipes are pumped at once, with any sizes.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ on_both_transports!(
     ten_mib_on_each_stream_in_turns_are_no_deadlock,
     stderr_before_stdout_is_no_deadlock,
     stdout_before_stdin_is_no_deadlock,
-    stdin_that_nobody_reads_leaves_the_status,
-    stdin_that_nobody_reads_is_taken_from_a_client_that_writes_before_it_reads,
-    stdin_that_nobody_reads_is_taken_however_much_it_is,
+    unread_stdin_leaves_the_status,
+    unread_stdin_is_taken_from_a_client_that_writes_before_it_reads,
+    unread_stdin_of_any_size_is_taken,
     stdin_of_a_command_that_ends_early_is_drained,
     an_unread_trailing_newline_does_not_reset_the_connection,
     bytes_past_the_request_do_not_cut_a_large_answer,
@@ -51,7 +51,7 @@ fn stdout_before_stdin_is_no_deadlock(on: Transport) {
     assert_eq!(reply, Reply::new(0, vec![0; 10 * MIB], stdin));
 }
 
-fn stdin_that_nobody_reads_leaves_the_status(on: Transport) {
+fn unread_stdin_leaves_the_status(on: Transport) {
     let server = on.server();
     for command in [
         "exit 3",
@@ -69,7 +69,7 @@ fn stdin_that_nobody_reads_leaves_the_status(on: Transport) {
     }
 }
 
-fn stdin_that_nobody_reads_is_taken_from_a_client_that_writes_before_it_reads(on: Transport) {
+fn unread_stdin_is_taken_from_a_client_that_writes_before_it_reads(on: Transport) {
     let server = on.server();
     for command in ["echo out; exit 3", "exec <&-; sleep 0.2; echo out; exit 3"] {
         let mut connection = server.send(request(command, vec![7; 10 * MIB]));
@@ -80,7 +80,7 @@ fn stdin_that_nobody_reads_is_taken_from_a_client_that_writes_before_it_reads(on
     }
 }
 
-fn stdin_that_nobody_reads_is_taken_however_much_it_is(on: Transport) {
+fn unread_stdin_of_any_size_is_taken(on: Transport) {
     let server = on.server();
     for command in ["exit 3", "exec <&-; sleep 1; exit 3"] {
         let size = 300 * MIB;

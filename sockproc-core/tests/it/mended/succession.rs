@@ -36,7 +36,7 @@ fn auto_ssl_restarts_it_from_a_capturing_shell_without_waiting() {
 
 #[test]
 fn a_late_ending_server_leaves_its_successors_socket() {
-    // The socket is removed by hand and the old server, which nobody has told, ends last.
+    // The socket is removed by hand. The old server does not know that, and ends last.
     let old = Transport::Unix.setup().launch();
     fs::remove_file(old.setup.dir.path().join("s.sock")).unwrap();
     fs::remove_file(old.setup.dir.path().join("pid")).unwrap();

@@ -65,7 +65,7 @@ impl Address {
         }
     }
 
-    /// Somebody listens here. TCP is not connected to: the server would take it for a request.
+    /// Whether a server listens here. TCP is not connected to: the server would take it for a request.
     pub(crate) fn is_served(&self) -> bool {
         match self {
             Address::Unix(path) => UnixStream::connect(path).is_ok(),
@@ -79,8 +79,8 @@ impl Address {
     }
 }
 
-/// A loopback port that is the server's alone while the guard lives. It is given out by the kernel to a socket without SO_REUSEADDR,
-/// so to nobody else; then the guard, which never listens, lets one server with SO_REUSEADDR bind it too.
+/// A loopback port that only the server can use while the guard lives. The kernel assigns it to a socket without SO_REUSEADDR,
+/// and so to no other; then the guard, which never listens, lets one server with SO_REUSEADDR bind it too.
 pub(crate) fn reserve_port() -> (u16, OwnedFd) {
     let guard = socket_with(
         AddressFamily::INET,

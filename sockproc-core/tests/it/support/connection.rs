@@ -42,7 +42,7 @@ impl Connection {
         shutdown(&self.0, Shutdown::Write).unwrap();
     }
 
-    /// Goes away as a killed client does: the server sees that nobody reads any more.
+    /// Goes away as a killed client does: the server sees that its reader has gone.
     pub(crate) fn vanish(self) {
         // TCP alone knows linger; a closed unix socket tells its peer in any case.
         let _ = sockopt::set_socket_linger(&self.0, Some(Duration::ZERO));
@@ -165,7 +165,7 @@ impl Reply {
         }
     }
 
-    /// Takes apart one whole answer, strictly: every byte has its place, and none is left.
+    /// Parses one whole answer strictly: no byte may be left over.
     #[track_caller]
     pub(crate) fn parse(bytes: &[u8]) -> Reply {
         let whole = || -> Option<Reply> {

@@ -121,7 +121,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A process that ends with this value, whatever comes of the test.
+/// A process that ends with this value, also if the test fails.
 pub(crate) struct Doomed(pub(crate) u32);
 
 impl Drop for Doomed {

@@ -13,7 +13,7 @@ pub(crate) struct FrozenDisk {
 }
 
 impl FrozenDisk {
-    /// Makes one, which works as yet; `None` where the test may not mount.
+    /// Makes one that is not frozen yet; `None` if the test may not mount.
     pub(crate) fn new() -> Option<FrozenDisk> {
         let disk = FrozenDisk {
             dir: tempfile::tempdir().unwrap(),
@@ -40,8 +40,8 @@ impl FrozenDisk {
         self.dir.path().join("mounted")
     }
 
-    /// From now on whoever writes to it waits, whatever signals come, until the result is dropped:
-    /// before the server, for whose end the test waits. A test that is killed leaves it to a minute.
+    /// From now on writers wait, uninterruptibly, until the result is dropped. Drop it before the server,
+    /// whose end the test waits for. If the test is killed, the disk thaws after a minute.
     pub(crate) fn freeze(&self) -> Frozen {
         let path = self.path();
         let thaw = format!("sleep 60; fsfreeze -u {}", path.display());

@@ -43,7 +43,7 @@ pub(crate) fn poll_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// What `value` gives once it has been the same for so many looks.
+/// Waits until `value` has returned the same for `looks` looks, and returns that.
 #[track_caller]
 pub(crate) fn settled<T: PartialEq>(looks: usize, mut value: impl FnMut() -> T) -> T {
     let (mut last, mut same) = (value(), 0);

@@ -180,7 +180,7 @@ impl TestServer {
         self.dir.path().join(name)
     }
 
-    /// What a command has written to a file in the server's directory; empty if there is none.
+    /// What a command has written to a file in the server's directory; empty if there is no file.
     pub(crate) fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
     }

@@ -24,7 +24,7 @@ struct Cli {
     /// Rounds; each has every attack once and every honest crowd once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds after which an answer counts as none.
+    /// Seconds after which an answer counts as missing.
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     patience: f64,
     /// Only the attacks whose name contains this; can be given several times.

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the table and gives the number of failed runs.
+/// Prints the table and returns the number of failed runs.
 fn compare(cli: &Cli) -> io::Result<u64> {
     let mut workloads = Workload::all()?;
     workloads.retain(|workload| {

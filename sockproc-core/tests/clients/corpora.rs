@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::replay::{check_answer, check_request};
+use super::replay_native::{check_native_answer, check_native_request};
 
 /// Checks every file of a target's corpus.
 fn replay(target: &str, check: fn(&[u8])) {
@@ -26,4 +27,14 @@ fn whatever_the_fuzzer_found_means_the_same_to_a_client_wherever_it_is_cut() {
 #[test]
 fn whatever_the_fuzzer_found_means_the_same_to_a_server_wherever_it_is_cut() {
     replay("server_request", check_request);
+}
+
+#[test]
+fn frames_that_the_fuzzer_found_mean_the_same_to_a_client_wherever_they_are_cut() {
+    replay("native_answer", check_native_answer);
+}
+
+#[test]
+fn frames_that_the_fuzzer_found_mean_the_same_to_a_server_wherever_they_are_cut() {
+    replay("native_request", check_native_request);
 }

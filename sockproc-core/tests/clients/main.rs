@@ -8,10 +8,13 @@ mod conformance;
 mod connect;
 mod corpora;
 mod hostile;
+mod native;
 mod quote;
 mod receivers;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
+#[path = "../../fuzz/replay_native.rs"]
+mod replay_native;
 mod sessions;
 mod support;
 mod vectors;

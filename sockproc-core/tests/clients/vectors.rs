@@ -38,7 +38,7 @@ fn record(text: &str) -> Record {
     record
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let pairs = hex.as_bytes().chunks(2);
     let digits = pairs.map(|pair| std::str::from_utf8(pair).unwrap());
     digits

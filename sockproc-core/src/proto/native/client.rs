@@ -178,7 +178,7 @@ impl ClientSession {
     /// unless stdin has ended, or [`ClientEvent::StdinClosed`] was told.
     #[must_use]
     pub fn stdin_credit(&self) -> usize {
-        if self.conversation.is_open(FrameType::Stdin) && !self.is_stdin_closed() {
+        if self.conversation.is_open(FrameType::StdinEnd) && !self.is_stdin_closed() {
             self.credit.left()
         } else {
             0
@@ -251,6 +251,6 @@ impl ClientSession {
 
     /// Whether the command reads no more of its stdin.
     fn is_stdin_closed(&self) -> bool {
-        !self.conversation.is_open(FrameType::Credit)
+        !self.conversation.is_open(FrameType::StdinClosed)
     }
 }

@@ -175,9 +175,8 @@ pub(super) const FIELDS: [Field; 29] = [
             )
         },
         |request, out| {
-            if let Some(then) = request.on_disconnect {
-                out.word(&ON_DISCONNECT, then);
-            }
+            let then = request.on_disconnect.unwrap_or(OnDisconnect::Kill);
+            out.word_unless(&ON_DISCONNECT, then, OnDisconnect::Kill);
         },
     ),
     once(

@@ -297,8 +297,8 @@ impl ServerSession {
 
     fn credit(&mut self) -> Option<Bytes> {
         let wanted = self.conversation.is_running()
-            && self.conversation.is_open(FrameType::Stdin)
-            && self.conversation.is_open(FrameType::Credit);
+            && self.conversation.is_open(FrameType::StdinEnd)
+            && self.conversation.is_open(FrameType::StdinClosed);
         let bytes = if wanted { self.window.grant() } else { None };
         bytes.map(message::credit)
     }
@@ -306,6 +306,6 @@ impl ServerSession {
     /// Whether the command may still read its stdin.
     fn wants_stdin(&self) -> bool {
         let deaf = self.deaf || self.conversation.is_over();
-        !deaf && self.conversation.is_open(FrameType::Credit)
+        !deaf && self.conversation.is_open(FrameType::StdinClosed)
     }
 }

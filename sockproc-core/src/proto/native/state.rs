@@ -40,13 +40,14 @@ const PHASES: [(Phase, &[FrameType], Phase); 8] = [
     (Phase::Running, &[Exited, Error], Phase::Over),
 ];
 
-/// Some frames need a channel too, which is open from RUN to the frame that ends it: what goes on in
-/// it, and its end. Stdin has two, since each side ends it for itself.
-const CHANNELS: [(FrameType, FrameType); 4] = [
-    (Stdin, StdinEnd),
-    (Credit, StdinClosed),
-    (Stdout, StdoutEnd),
-    (Stderr, StderrEnd),
+/// Some frames need a channel too, which is open from RUN to the frame that ends it: the end, and what
+/// may come before it. Stdin has two, since each side ends it for itself. CREDIT needs none: it may
+/// have waited to be written while the command closed its stdin.
+const CHANNELS: [(FrameType, Option<FrameType>); 4] = [
+    (StdinEnd, Some(Stdin)),
+    (StdinClosed, None),
+    (StdoutEnd, Some(Stdout)),
+    (StderrEnd, Some(Stderr)),
 ];
 
 /// Which end of the conversation a session is.
@@ -131,10 +132,10 @@ impl Conversation {
         self.phase == Phase::Running
     }
 
-    /// Whether the channel in which these frames go is open.
-    pub(super) fn is_open(&self, frame: FrameType) -> bool {
+    /// Whether the channel that this frame ends is open.
+    pub(super) fn is_open(&self, end: FrameType) -> bool {
         let mut channels = CHANNELS.iter().zip(self.open);
-        channels.any(|((goes_on, _), open)| *goes_on == frame && open)
+        channels.any(|((ends, _), open)| *ends == end && open)
     }
 
     /// The phase after this frame, `None` if it has no place here.
@@ -143,16 +144,16 @@ impl Conversation {
         let (.., next) =
             phases.find(|(phase, frames, _)| *phase == self.phase && frames.contains(&frame))?;
         let mut channels = CHANNELS.iter().zip(self.open);
-        let closed =
-            channels.any(|((goes_on, end), open)| !open && [*goes_on, *end].contains(&frame));
+        let closed = channels
+            .any(|((end, before), open)| !open && (*end == frame || *before == Some(frame)));
         // The end of a run is told after the ends of its streams.
-        let unended = frame == Exited && (self.is_open(Stdout) || self.is_open(Stderr));
+        let unended = frame == Exited && (self.is_open(StdoutEnd) || self.is_open(StderrEnd));
         (!closed && !unended).then_some(*next)
     }
 
     fn take(&mut self, frame: FrameType, next: Phase) {
         self.phase = next;
-        for ((_, end), open) in CHANNELS.iter().zip(&mut self.open) {
+        for ((end, _), open) in CHANNELS.iter().zip(&mut self.open) {
             *open &= *end != frame;
         }
     }
@@ -189,7 +190,7 @@ mod tests {
     fn each_side_ends_stdin_for_itself() {
         let mut server = running(|request| request.stdin = StreamMode::Piped);
         server.send(StdinClosed).unwrap();
-        assert!(server.send(Credit).is_err());
+        assert!(server.send(StdinClosed).is_err());
         server.expect(Stdin).unwrap();
         server.receive(StdinEnd);
         assert!(server.expect(Stdin).is_err() && server.expect(StdinEnd).is_err());

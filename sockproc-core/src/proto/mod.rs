@@ -10,6 +10,8 @@ pub mod opening;
 mod refusal;
 mod request;
 mod status;
+#[cfg(test)]
+mod transcript;
 
 pub use error::ProtocolError;
 pub use event::{ClientEvent, ServerEvent, SignalTo, Stream};

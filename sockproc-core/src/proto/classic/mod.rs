@@ -26,20 +26,10 @@ const MAX_REPLY_LINE_LEN: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{ClientEvent, Exit, ServerEvent, WaitStatus};
+    use crate::proto::{ClientEvent, Exit, ServerEvent, WaitStatus, transcript};
 
-    /// The hex of the transcript's lines that `side` sends.
     fn sent_by(side: char) -> Vec<u8> {
-        let document = include_str!("../../../PROTOCOL.md");
-        let lines = document
-            .lines()
-            .filter_map(|line| line.strip_prefix(side)?.strip_prefix(' '));
-        let words = lines.flat_map(|line| {
-            line.split(' ')
-                .take_while(|word| word.len() == 2)
-                .map(|word| u8::from_str_radix(word, 16))
-        });
-        words.collect::<Result<_, _>>().unwrap()
+        transcript::sent_by(side, "Classic")
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod command;
 mod conversations;
+mod example;
 mod plan;
 mod requests;
 mod values;

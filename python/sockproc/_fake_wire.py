@@ -8,8 +8,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ._call import NOTE, REFUSALS
-from ._errors import BadRequest, Refused
-from ._native import exec_line
+from ._errors import Refused
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -73,9 +72,15 @@ def _argv(line: bytes) -> tuple[str, ...] | None:
         # Latin-1 has a character for each byte.
         words = shlex.split(line.decode("latin-1"))[1:]
         argv = [word.encode("latin-1") for word in words]
-        return tuple(map(os.fsdecode, argv)) if exec_line(argv) == line else None
-    except (ValueError, BadRequest):
+    except ValueError:
         return None
+    return tuple(map(os.fsdecode, argv)) if _exec_line(argv) == line else None
+
+
+def _exec_line(argv: list[bytes]) -> bytes:
+    """The line as which clients send an argv: quoted, and no CRLF stays in one piece."""
+    words = [word.replace(b"'", rb"'\''").replace(b"\r\n", b"\r''\n") for word in argv]
+    return b"exec " + b" ".join(b"'%s'" % word for word in words)
 
 
 def wait_status(refused: Refused) -> int:

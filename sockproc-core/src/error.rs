@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::proto::{ArgvError, ProtocolError, Stream};
+use crate::proto::{ArgvError, ProtocolError, Refusal, RefusalKind, Stream};
 use crate::{Address, AddressError};
 
 /// Why there is no result of a run.
@@ -41,16 +41,59 @@ pub enum Error {
         /// The kernel's reason; `UnexpectedEof` if the server closed the connection.
         source: io::Error,
     },
+    /// The server says that this client has broken the native protocol; it ends the run.
+    #[error("server gave the run up: {message}")]
+    Failed {
+        /// What the server says.
+        message: String,
+    },
     /// What came is no answer of a sockproc server.
     #[error(transparent)]
     Protocol(ProtocolError),
     /// The answer was not complete in time.
+    ///
+    /// A native server has ended the command with its whole tree, and its output is whole up to then. On
+    /// the classic protocol the client has given up, and nothing of the output has come.
     #[error("no answer within {timeout:?}")]
     Timeout {
         /// How long the caller was ready to wait.
         timeout: Duration,
         /// Whether any byte of the request was sent.
         sent: bool,
+        /// What the command had written to stdout.
+        stdout: Vec<u8>,
+        /// What the command had written to stderr.
+        stderr: Vec<u8>,
+    },
+    /// The command wrote nothing for too long, and the server has ended it.
+    #[error("no output within {timeout:?}")]
+    IdleTimeout {
+        /// How long it was allowed to be silent.
+        timeout: Duration,
+        /// What it had written to stdout.
+        stdout: Vec<u8>,
+        /// What it had written to stderr.
+        stderr: Vec<u8>,
+    },
+    /// The server refused the request before it started any process.
+    #[error("server refused: {message}")]
+    Refused {
+        /// Why.
+        kind: RefusalKind,
+        /// At which step a start failed, such as `exec` or `chdir`.
+        step: Option<String>,
+        /// The kernel's error number, if it was the kernel that refused.
+        errno: Option<i32>,
+        /// What the server says.
+        message: String,
+    },
+    /// The request has a part that cannot be carried to this server; nothing was run.
+    #[error("{by} cannot carry {field}")]
+    Unsupported {
+        /// The part, by its name in the native protocol.
+        field: &'static str,
+        /// What cannot carry it: the classic protocol, or a TCP connection.
+        by: &'static str,
     },
     /// The output is longer than the caller takes; no memory was taken for it.
     #[error("{} of {len} bytes goes past the output limit of {limit} bytes", name(*stream))]
@@ -94,14 +137,52 @@ impl Error {
             | Self::Address(_)
             | Self::Connect { .. }
             | Self::Argv(_)
-            | Self::Request(_) => false,
+            | Self::Request(_)
+            | Self::Refused { .. }
+            | Self::Unsupported { .. } => false,
             Self::Disconnected { sent, .. }
             | Self::Timeout { sent, .. }
             | Self::Stdin { sent, .. } => *sent,
             Self::Protocol(_)
+            | Self::Failed { .. }
+            | Self::IdleTimeout { .. }
             | Self::OutputTooLarge { .. }
             | Self::NoRoom { .. }
             | Self::Wait(_) => true,
+        }
+    }
+}
+
+impl Error {
+    /// The classic protocol has no place for `field`.
+    pub(crate) fn classic_cannot(field: &'static str) -> Self {
+        let by = "the classic protocol";
+        Self::Unsupported { field, by }
+    }
+
+    /// A request that a session did not take.
+    pub(crate) fn of_request(error: ProtocolError) -> Self {
+        match error {
+            ProtocolError::Unsupported { field } => Self::classic_cannot(field),
+            ProtocolError::Argv(error) => Self::Argv(error),
+            error => Self::Request(error),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal {
+            kind,
+            step,
+            errno,
+            message,
+        } = refusal;
+        Self::Refused {
+            kind,
+            step,
+            errno,
+            message,
         }
     }
 }

@@ -96,7 +96,7 @@ impl Stdin {
     /// What [`Connection::push_stdin`](crate::connection::Connection::push_stdin) is given while the
     /// command runs, until that is no bytes.
     #[must_use]
-    pub(crate) fn streamed() -> Self {
+    pub fn streamed() -> Self {
         Self {
             chunk: Bytes::new(),
             rest: Rest::Stream,

@@ -175,6 +175,11 @@ impl Connection {
                 self.retry_delay = delay;
                 Ok(RETRY)
             }
+            // A classic run has one connection; any other would be asked for at once.
+            Progress::Reconnect => {
+                self.retry_delay = Duration::ZERO;
+                Ok(RETRY)
+            }
             Progress::Wait | Progress::Yield => {
                 let Interest { readable, writable } = run.interest();
                 Ok(u8::from(readable) * READABLE + u8::from(writable) * WRITABLE)

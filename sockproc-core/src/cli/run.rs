@@ -163,6 +163,7 @@ fn drive(mut run: Connection<Events>, mut source: Option<Source>) -> Result<Exit
                 thread::sleep(delay);
                 ready = Interest::NONE;
             }
+            Progress::Reconnect => ready = Interest::NONE,
             Progress::Wait | Progress::Yield => ready = next_readiness(&mut run, &mut source)?,
         }
     }

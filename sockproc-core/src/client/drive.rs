@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{Interest as TokioInterest, Ready};
 
 use crate::Error;
-use crate::connection::{Connection, Interest, Progress, Receiver};
+use crate::connection::{Connection, Deadline, Interest, Progress, Receiver, TimeLimit};
 use crate::reactor::watch;
 
 /// Drives `run` to its end, which may take `timeout` from now.
@@ -23,22 +23,57 @@ pub async fn drive<R: Receiver>(
     mut run: Connection<R>,
     timeout: Option<Duration>,
 ) -> Result<R::Outcome, Error> {
-    let Some(timeout) = timeout else {
-        return to_end(&mut run).await;
-    };
-    let ended = tokio::time::timeout(timeout, to_end(&mut run)).await;
-    ended.unwrap_or_else(|_| Err(run.timed_out(timeout)))
-}
-
-async fn to_end<R: Receiver>(run: &mut Connection<R>) -> Result<R::Outcome, Error> {
-    // An unconnected unix socket is hung up in epoll's eyes, so register it only then.
+    let mut time = TimeLimit::new(timeout);
     loop {
-        match run.on_ready(Interest::NONE)? {
-            Progress::Done(output) => return Ok(output),
-            Progress::Retry(delay) => tokio::time::sleep(delay).await,
-            Progress::Wait | Progress::Yield => break,
+        let keeps_time = run.server_keeps_time();
+        let deadline = time.deadline(&run);
+        let advanced = advance(&mut run, |run| run.server_keeps_time() != keeps_time);
+        match within(deadline, advanced).await {
+            Some(Ok(Some(outcome))) => return Ok(outcome),
+            // The server keeps the time from now on.
+            Some(Ok(None)) => {}
+            Some(Err(error)) => return Err(error),
+            None => time.check(&run)?,
         }
     }
+}
+
+/// `None` if `future` is not ready at the deadline.
+pub(super) async fn within<F: Future>(deadline: Deadline, future: F) -> Option<F::Output> {
+    match deadline.left() {
+        Some(left) => tokio::time::timeout(left, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// Drives `run` until it is `enough`, or to its end: then it returns the outcome.
+///
+/// # Cancel safety
+/// Dropping the future leaves `run` where it is; call this again to go on.
+pub(super) async fn advance<R: Receiver>(
+    run: &mut Connection<R>,
+    enough: impl Fn(&Connection<R>) -> bool,
+) -> Result<Option<R::Outcome>, Error> {
+    loop {
+        // An unconnected unix socket is hung up in epoll's eyes, so register it only when connected.
+        match run.on_ready(Interest::NONE)? {
+            Progress::Done(outcome) => return Ok(Some(outcome)),
+            Progress::Retry(delay) => tokio::time::sleep(delay).await,
+            Progress::Reconnect => {}
+            Progress::Wait | Progress::Yield if enough(run) => return Ok(None),
+            Progress::Wait | Progress::Yield => match registered(run, &enough).await? {
+                Some(ended) => return Ok(ended),
+                None => continue,
+            },
+        }
+    }
+}
+
+/// As [`advance`], on one descriptor; `None` if another one takes its place.
+async fn registered<R: Receiver>(
+    run: &mut Connection<R>,
+    enough: impl Fn(&Connection<R>) -> bool,
+) -> Result<Option<Option<R::Outcome>>, Error> {
     let both = TokioInterest::READABLE | TokioInterest::WRITABLE;
     let mut fd = watch(Registered(run), both).map_err(Error::Wait)?;
     loop {
@@ -48,8 +83,13 @@ async fn to_end<R: Receiver>(run: &mut Connection<R>) -> Result<R::Outcome, Erro
             readable: guard.ready().is_readable(),
             writable: guard.ready().is_writable(),
         };
-        match guard.get_inner_mut().0.on_ready(ready)? {
-            Progress::Done(output) => return Ok(output),
+        let progress = guard.get_inner_mut().0.on_ready(ready)?;
+        if !matches!(progress, Progress::Done(_)) && enough(guard.get_inner().0) {
+            return Ok(Some(None));
+        }
+        match progress {
+            Progress::Done(outcome) => return Ok(Some(Some(outcome))),
+            Progress::Reconnect => return Ok(None),
             Progress::Retry(delay) => tokio::time::sleep(delay).await,
             Progress::Yield => tokio::task::yield_now().await,
             Progress::Wait => {

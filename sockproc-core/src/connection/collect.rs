@@ -1,10 +1,11 @@
 //! A run's output, collected within a limit.
 
 use std::io::{self, Read, Take};
+use std::time::Duration;
 
 use super::Receiver;
 use crate::Error;
-use crate::proto::{ClientEvent, Exit, ExitStatus, Stream};
+use crate::proto::{ClientEvent, EndedBy, Exit, ExitStatus, Limits, Millis, Stream};
 
 /// How a run ended, and what it wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +16,8 @@ pub struct Output<B = Vec<u8>> {
     pub stdout: B,
     /// What it wrote to file descriptor 2.
     pub stderr: B,
+    /// What else is known of its end: processes that live on, times. Only the native protocol tells.
+    pub exit: Exit,
 }
 
 /// Room for one output stream of a run, filled straight from the socket.
@@ -109,6 +112,25 @@ impl<B: Body> Collected<B> {
         Ok(())
     }
 
+    /// The client's own limit, or, if the server has one of its own, how long the run took.
+    fn limit_that_was_hit(&self, limit: Option<Millis>) -> Duration {
+        match limit {
+            Some(limit) => Duration::from_millis(limit.get()),
+            None => Duration::from_micros(self.output.exit.wall_us),
+        }
+    }
+
+    /// The server has ended the run because of what it wrote.
+    fn output_too_large(&self, limits: &Limits) -> Error {
+        let Exit { stdout, stderr, .. } = &self.output.exit;
+        let (stream, len) = match stderr.cut > stdout.cut {
+            true => (Stream::Stderr, stderr.bytes),
+            false => (Stream::Stdout, stdout.bytes),
+        };
+        let limit = limits.max_output.unwrap_or(stdout.bytes + stderr.bytes);
+        Error::OutputTooLarge { stream, len, limit }
+    }
+
     /// Keeps bytes that have come together with others.
     fn keep(&mut self, stream: Stream, data: &[u8]) -> Result<(), Error> {
         let mut left = data;
@@ -143,8 +165,9 @@ impl<B: Body> Receiver for Collected<B> {
                 }
                 self.keep(stream, &data)
             }
-            ClientEvent::Exited(Exit { status, .. }) => {
-                self.output.status = status;
+            ClientEvent::Exited(exit) => {
+                self.output.status = exit.status;
+                self.output.exit = exit;
                 Ok(())
             }
             _ => Ok(()),
@@ -155,8 +178,26 @@ impl<B: Body> Receiver for Collected<B> {
         self.body_mut(stream).append(source)
     }
 
-    fn finish(&mut self) -> Output<B> {
-        std::mem::take(&mut self.output)
+    fn limit(&mut self, limits: &Limits) {
+        self.limit = limits.max_output.unwrap_or(u64::MAX);
+    }
+
+    fn finish(&mut self, limits: &Limits) -> Result<Output<B>, Error> {
+        match self.output.exit.ended_by {
+            Some(EndedBy::Timeout) => Err(Error::Timeout {
+                timeout: self.limit_that_was_hit(limits.timeout),
+                sent: true,
+                stdout: self.output.stdout.so_far().to_vec(),
+                stderr: self.output.stderr.so_far().to_vec(),
+            }),
+            Some(EndedBy::IdleTimeout) => Err(Error::IdleTimeout {
+                timeout: self.limit_that_was_hit(limits.idle_timeout),
+                stdout: self.output.stdout.so_far().to_vec(),
+                stderr: self.output.stderr.so_far().to_vec(),
+            }),
+            Some(EndedBy::OutputLimit) => Err(self.output_too_large(limits)),
+            _ => Ok(std::mem::take(&mut self.output)),
+        }
     }
 
     fn so_far(&self, stream: Stream) -> &[u8] {

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Receiver;
 use crate::Error;
-use crate::proto::{ClientEvent, Exit, Stream};
+use crate::proto::{ClientEvent, Exit, Limits, Stream};
 
 /// Keeps the events of a run until they are taken: take them all after each call of
 /// [`Connection::on_ready`](super::Connection::on_ready), which brings at most 1 MiB.
@@ -47,8 +47,8 @@ impl Receiver for Events {
         Ok(())
     }
 
-    fn finish(&mut self) -> Exit {
-        std::mem::take(&mut self.exit)
+    fn finish(&mut self, _limits: &Limits) -> Result<Exit, Error> {
+        Ok(std::mem::take(&mut self.exit))
     }
 }
 

@@ -55,6 +55,15 @@ impl Link {
         }
     }
 
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// Another connection to the same server, to be made; `None` if this one was there from the start.
+    pub(super) fn anew(&self) -> Option<Result<Self, Error>> {
+        self.address.clone().map(Self::open)
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected)
     }

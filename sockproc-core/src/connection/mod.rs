@@ -24,34 +24,43 @@
 //! ```
 
 mod collect;
+mod control;
 mod events;
+mod incoming;
+mod known;
 mod link;
 mod outgoing;
+mod plan;
 mod progress;
+mod protocol;
 mod receiver;
 mod session;
 mod socket;
 mod stream;
+mod time_limit;
 mod wait;
 
-use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use bytes::Bytes;
 use link::{Link, Reached};
 use outgoing::Outgoing;
+use plan::no_native;
 use session::Session;
 use socket::Socket;
 
-use crate::proto::{ProtocolError, Request, Stream, StreamMode};
+use crate::proto::opening::OPENING;
+use crate::proto::{Request, StreamMode};
 use crate::{Address, Error, Stdin};
 
 pub use collect::{Body, Collected, Forgotten, Output};
 pub use events::Events;
+pub(crate) use plan::Plan;
 pub use progress::{Interest, Progress};
+pub use protocol::Protocol;
 pub use receiver::Receiver;
 pub use stream::BlockingSocket;
+pub(crate) use time_limit::TimeLimit;
 pub use wait::{Deadline, wait, wait_for_any};
 
 /// One run: its socket, what is still to be sent, and what has come.
@@ -67,6 +76,11 @@ pub struct Connection<R: Receiver = Collected> {
     session: Session,
     outgoing: Outgoing,
     receiver: R,
+    plan: Box<Plan>,
+    /// The next call begins anew on another connection.
+    wants_reconnect: bool,
+    /// The leader, once the server has started it.
+    pid: Option<u32>,
     /// The process that made this connection.
     owner: u32,
 }
@@ -81,55 +95,87 @@ enum Moved {
 }
 
 impl<R: Receiver> Connection<R> {
-    /// A run of `request`, such as a line for the shell, on the server at `address`.
+    /// A run of `request`, such as a line for the shell, on the server at `address`, by the classic
+    /// protocol.
     ///
     /// The kernel is asked for a connection by the first call of [`on_ready`](Self::on_ready), not
     /// before.
     ///
     /// # Errors
-    /// [`Error::Request`] if the protocol cannot carry `request`, [`Error::Connect`] if there can
-    /// be no socket.
+    /// [`Error::Request`] or [`Error::Unsupported`] if the protocol cannot carry `request`,
+    /// [`Error::Connect`] if there can be no socket.
     pub fn new(
         address: Address,
         request: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Self, Error> {
-        Self::begin(request.into(), stdin.into(), || Link::open(address))
+        let plan = Plan::new(request.into(), Protocol::Classic);
+        Self::begin(address, plan, stdin.into(), Vec::new())
     }
 
-    /// A run on the server at the other end of a connected socket, such as one of a pair.
+    /// As [`new`](Self::new), by the protocol that is named.
     ///
     /// # Errors
-    /// [`Error::Request`] if the protocol cannot carry `request`, [`Error::Wait`] if the socket cannot
-    /// be used without blocking.
-    pub(crate) fn on_socket(
-        socket: OwnedFd,
-        request: Request,
-        stdin: Stdin,
+    /// As [`new`](Self::new).
+    pub fn with_protocol(
+        protocol: Protocol,
+        address: Address,
+        request: impl Into<Request>,
+        stdin: impl Into<Stdin>,
     ) -> Result<Self, Error> {
-        Self::begin(request, stdin, || {
-            let socket = Socket::from_connected(socket).map_err(Error::Wait)?;
-            Ok(Link::connected(socket))
-        })
+        let plan = Plan::new(request.into(), protocol);
+        Self::begin(address, plan, stdin.into(), Vec::new())
     }
 
-    fn begin(
-        mut request: Request,
+    /// A run that gets `descriptors` passed, those that `plan`'s request names.
+    pub(crate) fn begin(
+        address: Address,
+        mut plan: Plan,
         stdin: Stdin,
-        link: impl FnOnce() -> Result<Link, Error>,
+        descriptors: Vec<OwnedFd>,
     ) -> Result<Self, Error> {
-        match stdin.is_streamed() {
-            true => request.stdin = StreamMode::Piped,
-            false => request = request.with_stdin(stdin.len()),
+        plan.announce(&stdin);
+        let (session, head) = plan.open(&address)?;
+        let link = Link::open(address)?;
+        Ok(Self::start(link, plan, session, head, (stdin, descriptors)))
+    }
+
+    /// A run on the server at the other end of a connected socket, such as one of a pair, by the
+    /// classic protocol.
+    pub fn on_socket(socket: OwnedFd, request: Request, stdin: Stdin) -> Result<Self, Error> {
+        let mut plan = Plan::new(request, Protocol::Classic);
+        plan.announce(&stdin);
+        let (session, head) = Session::classic(&plan.request).map_err(Error::of_request)?;
+        let link = Link::connected(Socket::from_connected(socket).map_err(Error::Wait)?);
+        let inputs = (stdin, Vec::new());
+        Ok(Self::start(link, plan, session, head, inputs))
+    }
+
+    fn start(
+        link: Link,
+        plan: Plan,
+        session: Session,
+        head: Bytes,
+        (stdin, descriptors): (Stdin, Vec<OwnedFd>),
+    ) -> Self {
+        let mut receiver = R::default();
+        receiver.limit(&plan.request.limits);
+        let has_stdin = plan.request.stdin == StreamMode::Piped;
+        let mut outgoing = Outgoing::new(stdin, has_stdin, descriptors);
+        if matches!(session, Session::Opening(_)) {
+            outgoing.push_opening(Bytes::from_static(OPENING));
         }
-        let (session, head) = Session::classic(&request).map_err(Error::Request)?;
-        Ok(Self {
-            link: link()?,
+        outgoing.push(head);
+        Self {
+            link,
             session,
-            outgoing: Outgoing::new(head, stdin),
-            receiver: R::default(),
+            outgoing,
+            receiver,
+            plan: Box::new(plan),
+            wants_reconnect: false,
+            pid: None,
             owner: std::process::id(),
-        })
+        }
     }
 
     /// Does what can be done without blocking: connects, sends, receives, at most 1 MiB each way.
@@ -140,6 +186,10 @@ impl<R: Receiver> Connection<R> {
     /// # Errors
     /// The run has failed: drop the connection.
     pub fn on_ready(&mut self, mut ready: Interest) -> Result<Progress<R::Outcome>, Error> {
+        if self.wants_reconnect {
+            self.link = self.link.anew().unwrap_or(Err(no_native()))?;
+            self.wants_reconnect = false;
+        }
         if !self.link.is_connected() {
             match self.link.connect(ready.writable)? {
                 // A fresh connection takes bytes and has none to give.
@@ -156,7 +206,10 @@ impl<R: Receiver> Connection<R> {
             moved = Moved::UpToLimit;
         }
         Ok(match moved {
-            _ if self.session.is_over() => Progress::Done(self.receiver.finish()),
+            _ if self.wants_reconnect => Progress::Reconnect,
+            _ if self.session.is_over() => {
+                Progress::Done(self.receiver.finish(&self.plan.request.limits)?)
+            }
             Moved::UntilBlocked => Progress::Wait,
             Moved::UpToLimit => Progress::Yield,
         })
@@ -170,105 +223,6 @@ impl<R: Receiver> Connection<R> {
             readable: is_connected,
             writable: !is_connected || self.outgoing.is_waiting(&self.session),
         }
-    }
-
-    /// Whether any byte of the request was sent: if not, the command has not run.
-    #[must_use]
-    pub fn sent(&self) -> bool {
-        self.outgoing.sent()
-    }
-
-    /// The error of a driver that stops waiting after `timeout`.
-    #[must_use]
-    pub fn timed_out(&self, timeout: Duration) -> Error {
-        let sent = self.sent();
-        Error::Timeout { timeout, sent }
-    }
-
-    /// Where what the server says goes.
-    pub fn receiver_mut(&mut self) -> &mut R {
-        &mut self.receiver
-    }
-
-    /// Whether a streamed stdin may be given more by [`push_stdin`](Self::push_stdin).
-    pub(crate) fn wants_stdin(&self) -> bool {
-        self.link.is_connected() && self.outgoing.wants_stdin(&self.session)
-    }
-
-    /// Gives a streamed stdin its next bytes, or, if there are none, ends it.
-    pub(crate) fn push_stdin(&mut self, data: Bytes) {
-        self.outgoing.push_stdin(data);
-    }
-
-    /// Receives until the socket has no more, the answer is complete, or others want their turn.
-    fn receive(&mut self) -> Result<Moved, Error> {
-        let mut budget = MAX_MOVED as u64;
-        loop {
-            self.take_events()?;
-            if self.session.is_over() {
-                return Ok(Moved::UntilBlocked);
-            }
-            if budget == 0 {
-                return Ok(Moved::UpToLimit);
-            }
-            match self.receive_some(budget) {
-                Ok(0) => self.session.receive_eof(),
-                Ok(len) => budget = budget.saturating_sub(len),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Moved::UntilBlocked);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.outgoing.disconnected(error)),
-            }
-        }
-    }
-
-    /// Receives some bytes, at most `limit` of them straight to where they belong; 0 is end of file.
-    fn receive_some(&mut self, limit: u64) -> io::Result<u64> {
-        let Some((stream, left)) = self.session.payload() else {
-            let mut buf = [0; HEAD_LEN];
-            let len = self.link.socket.reader().read(&mut buf)?;
-            self.session.receive_data(&buf[..len]);
-            return Ok(len as u64);
-        };
-        let limit = left.min(limit);
-        let mut source = self.link.socket.reader().take(limit);
-        let result = self.receiver.read_from(stream, &mut source);
-        let len = limit - source.limit();
-        let counted = self.session.receive_payload(len);
-        counted.map_err(io::Error::other)?;
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && len > 0 => Ok(len),
-            result => result.map(|()| len),
-        }
-    }
-
-    fn take_events(&mut self) -> Result<(), Error> {
-        loop {
-            match self.session.next_event() {
-                Ok(None) => return Ok(()),
-                Ok(Some(event)) => self.receiver.receive(event)?,
-                Err(ProtocolError::Truncated) => return Err(self.outgoing.cut_off()),
-                Err(error) => return Err(Error::Protocol(error)),
-            }
-        }
-    }
-}
-
-impl<B: Body> Connection<Collected<B>> {
-    /// Takes at most `limit` bytes of output, both streams together; a run that wrote more fails
-    /// with [`Error::OutputTooLarge`] as soon as its length is announced. Without it there is no
-    /// limit.
-    #[must_use]
-    pub fn max_output(mut self, limit: u64) -> Self {
-        self.receiver.set_limit(limit);
-        self
-    }
-
-    /// What has come of a stream so far.
-    #[must_use]
-    pub fn body(&self, stream: Stream) -> &B {
-        self.receiver.body(stream)
     }
 }
 
@@ -297,9 +251,6 @@ impl<R: Receiver> Drop for Connection<R> {
 
 /// The most bytes that one call moves one way, so that one run does not hold up an event loop.
 const MAX_MOVED: usize = 1024 * 1024;
-
-/// What is received at once where a line is expected; a short answer fits whole.
-const HEAD_LEN: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -2,17 +2,24 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::OwnedFd;
 
 use bytes::{Buf, Bytes};
 
 use super::session::{Session, StdinEnd};
-use super::socket::Socket;
+use super::socket::{MAX_PARTS, Socket};
 use super::{MAX_MOVED, Moved};
 use crate::{Error, Stdin};
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
     queue: VecDeque<Bytes>,
+    /// Bytes at the front of the queue that are no part of a request: the opening.
+    uncounted: usize,
+    /// For the command; kept until it has been started or refused.
+    descriptors: Vec<OwnedFd>,
+    /// Whether the next bytes that are sent are the first of the request that names the descriptors.
+    descriptors_are_due: bool,
     stdin: Stdin,
     stdin_state: StdinState,
     sent: bool,
@@ -30,14 +37,42 @@ enum StdinState {
 }
 
 impl Outgoing {
-    pub(super) fn new(head: Bytes, stdin: Stdin) -> Self {
+    /// `has_stdin` says whether the command reads any of `stdin`.
+    pub(super) fn new(stdin: Stdin, has_stdin: bool, descriptors: Vec<OwnedFd>) -> Self {
         Self {
-            queue: VecDeque::from([head]),
+            queue: VecDeque::new(),
+            uncounted: 0,
+            descriptors_are_due: !descriptors.is_empty(),
+            descriptors,
             stdin,
-            stdin_state: StdinState::Open,
+            stdin_state: match has_stdin {
+                true => StdinState::Open,
+                false => StdinState::Ended,
+            },
             sent: false,
             failure: None,
         }
+    }
+
+    /// Bytes that ask for nothing to be run.
+    pub(super) fn push_opening(&mut self, opening: Bytes) {
+        self.uncounted += opening.len();
+        self.queue.push_back(opening);
+    }
+
+    /// Bytes that are sent in their turn.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        if self.failure.is_none() && !bytes.is_empty() {
+            self.queue.push_back(bytes);
+        }
+    }
+
+    /// Begins anew on another connection: what was sent was run by no one.
+    pub(super) fn restart(&mut self) {
+        self.queue.clear();
+        self.uncounted = 0;
+        self.sent = false;
+        self.failure = None;
     }
 
     /// Sends until the socket takes no more, nothing is left, or others want their turn.
@@ -55,7 +90,7 @@ impl Outgoing {
             if budget == 0 {
                 return Ok(Moved::UpToLimit);
             }
-            match socket.send(self.next_parts(budget)) {
+            match socket.send(&self.next_parts(budget), self.due_descriptors()) {
                 Ok(len) => {
                     self.advance(len);
                     budget = budget.saturating_sub(len);
@@ -64,7 +99,11 @@ impl Outgoing {
                     return Ok(Moved::UntilBlocked);
                 }
                 Err(error) => {
-                    self.forget();
+                    self.queue.clear();
+                    // Before the server has answered the opening, no stdin was touched.
+                    if session.takes_stdin_end() {
+                        self.stop_stdin();
+                    }
                     self.failure = Some(error);
                 }
             }
@@ -105,43 +144,50 @@ impl Outgoing {
         }
     }
 
-    /// Whether any byte was sent.
-    pub(super) fn sent(&self) -> bool {
-        self.sent
-    }
-
-    /// Nothing more is to be sent.
-    fn forget(&mut self) {
-        self.queue.clear();
+    /// The command reads no more.
+    pub(super) fn stop_stdin(&mut self) {
         self.stdin = Stdin::empty();
         self.stdin_state = StdinState::Ended;
+    }
+
+    /// The command has its descriptors, or will not get them.
+    pub(super) fn drop_descriptors(&mut self) {
+        self.descriptors.clear();
+    }
+
+    /// Whether any byte of the request was sent.
+    pub(super) fn sent(&self) -> bool {
+        self.sent
     }
 
     /// Whether stdin, or its end, may go into the queue.
     fn has_stdin(&self, session: &Session) -> bool {
         self.stdin_state == StdinState::Open
             && match self.stdin.is_empty() {
-                true => !self.stdin.is_streamed(),
+                true => !self.stdin.is_streamed() && session.takes_stdin_end(),
                 false => session.stdin_room() > 0,
             }
     }
 
     /// Keeps one piece of stdin in the queue, behind what is there.
     fn refill(&mut self, session: &mut Session) -> Result<(), Error> {
-        while self.queue.len() < 2 && self.has_stdin(session) {
+        while self.queue.len() < MAX_PARTS - 1 && self.has_stdin(session) {
             let sent = self.sent;
             let room = session.stdin_room();
             let data = self.stdin.next_chunk(room);
             let data = data.map_err(|source| Error::Stdin { sent, source })?;
             if !data.is_empty() {
-                self.queue
-                    .push_back(session.send_stdin(data).map_err(Error::Request)?);
+                let [header, data] = session.send_stdin(data).map_err(Error::Request)?;
+                self.push(header);
+                self.push(data);
                 continue;
             }
-            self.stdin_state = match session.end_stdin().map_err(Error::Request)? {
-                StdinEnd::Counted => StdinState::Ended,
-                StdinEnd::HalfClose => StdinState::HalfCloseLeft,
-            };
+            self.stdin_state = StdinState::Ended;
+            match session.end_stdin().map_err(Error::Request)? {
+                StdinEnd::Counted => {}
+                StdinEnd::HalfClose => self.stdin_state = StdinState::HalfCloseLeft,
+                StdinEnd::Frame(frame) => self.push(frame),
+            }
         }
         Ok(())
     }
@@ -155,16 +201,27 @@ impl Outgoing {
     }
 
     /// The beginning of the queue, `budget` bytes of it at most.
-    fn next_parts(&self, budget: usize) -> [&[u8]; 2] {
-        let part = |index| self.queue.get(index).map_or(&[][..], |bytes| &bytes[..]);
-        let (first, second) = (part(0), part(1));
-        let of_first = first.len().min(budget);
-        let of_second = second.len().min(budget - of_first);
-        [&first[..of_first], &second[..of_second]]
+    fn next_parts(&self, mut budget: usize) -> [&[u8]; MAX_PARTS] {
+        std::array::from_fn(|index| {
+            let part = self.queue.get(index).map_or(&[][..], |bytes| &bytes[..]);
+            let part = &part[..part.len().min(budget)];
+            budget -= part.len();
+            part
+        })
+    }
+
+    fn due_descriptors(&self) -> &[OwnedFd] {
+        match self.descriptors_are_due && self.uncounted == 0 {
+            true => &self.descriptors,
+            false => &[],
+        }
     }
 
     fn advance(&mut self, mut len: usize) {
-        self.sent |= len > 0;
+        let of_opening = len.min(self.uncounted);
+        self.descriptors_are_due &= self.uncounted > 0;
+        self.uncounted -= of_opening;
+        self.sent |= len > of_opening;
         while let Some(first) = self.queue.front_mut() {
             let here = len.min(first.len());
             first.advance(here);

@@ -27,6 +27,9 @@ pub enum Progress<T> {
     /// The listener's backlog is full and nothing was sent: call again after so long, no readiness
     /// will tell.
     Retry(Duration),
+    /// The server wants another connection: stop waiting for the descriptor, then call again with no
+    /// readiness. From then on the descriptor is another one.
+    Reconnect,
     /// The run is over; the connection is of no further use.
     Done(T),
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Take};
 
 use crate::Error;
-use crate::proto::{ClientEvent, Stream};
+use crate::proto::{ClientEvent, Limits, Stream};
 
 /// What becomes of a run's events: [`Collected`](super::Collected) output, or
 /// [`Events`](super::Events) as they come.
@@ -24,8 +24,14 @@ pub trait Receiver: Default {
     /// What `source` returned, `WouldBlock` too.
     fn read_from(&mut self, stream: Stream, source: &mut Take<&mut dyn Read>) -> io::Result<()>;
 
+    /// Learns of the limits of the run before it begins.
+    fn limit(&mut self, _limits: &Limits) {}
+
     /// Hands over everything; the run is over.
-    fn finish(&mut self) -> Self::Outcome;
+    ///
+    /// # Errors
+    /// The server has ended it at one of its `limits`.
+    fn finish(&mut self, limits: &Limits) -> Result<Self::Outcome, Error>;
 
     /// What has come of a stream so far, to be shown in an error.
     fn so_far(&self, _stream: Stream) -> &[u8] {

@@ -1,15 +1,22 @@
 //! A non-blocking stream socket, unix or TCP.
 
 use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SendAncillaryBuffer, SendFlags, SocketAddrUnix};
+use rustix::net::{
+    self, AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+};
 
+use crate::proto::native::MAX_DESCRIPTORS;
 use crate::{Address, AddressKind};
+
+/// Buffers that are sent at once: a request, and a piece of stdin behind its header.
+pub(super) const MAX_PARTS: usize = 4;
 
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -73,12 +80,22 @@ impl Socket {
         Ok(net::sockopt::socket_error(self)??)
     }
 
-    /// Sends the beginning of `parts`; a peer that is gone is an error, never a SIGPIPE.
-    pub(super) fn send(&self, parts: [&[u8]; 2]) -> io::Result<usize> {
+    /// Sends the beginning of `parts`, and with its first byte copies of `descriptors`. A peer that is
+    /// gone is an error, never a SIGPIPE.
+    pub(super) fn send(
+        &self,
+        parts: &[&[u8]; MAX_PARTS],
+        descriptors: &[OwnedFd],
+    ) -> io::Result<usize> {
         let slices = parts.map(IoSlice::new);
+        let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         loop {
-            let mut no_fds = SendAncillaryBuffer::default();
-            match net::sendmsg(self, &slices, &mut no_fds, SendFlags::NOSIGNAL) {
+            match net::sendmsg(self, &slices, &mut control, SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
                 result => return Ok(result?),
             }

@@ -56,7 +56,7 @@ impl BlockingSocket {
     /// The connection's, or that the wait ended: then nothing was sent.
     pub fn send(&self, data: &[u8], deadline: Deadline) -> io::Result<usize> {
         loop {
-            match self.0.socket.send([data, &[]]) {
+            match self.0.socket.send(&[data, &[], &[], &[]], &[]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready(&self.0, Interest::WRITABLE, deadline)?;
                 }

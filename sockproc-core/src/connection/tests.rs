@@ -1,6 +1,6 @@
 //! What only a look inside can show.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::*;

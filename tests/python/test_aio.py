@@ -41,7 +41,7 @@ def test_stdin_may_be_an_asynchronous_iterable(on_loop: OnLoop) -> None:
 
 
 def test_an_asynchronous_iterable_is_not_for_run() -> None:
-    with pytest.raises(TypeError, match="aio alone"):
+    with pytest.raises(TypeError, match="only sockproc.aio"):
         sockproc.run("cat", letters())  # type: ignore[call-overload] # pyright: ignore
 
 

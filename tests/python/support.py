@@ -17,6 +17,9 @@ import sockproc
 DEADLINE = 30.0
 """Seconds to wait for an event before the test fails."""
 
+PATIENCE = (1.0, 5.0, 25.0)
+"""Seconds after which to give a command up, in turn until it had begun before."""
+
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Looks again and again until `condition` holds."""
@@ -45,11 +48,14 @@ def _state(task: str) -> str:
     return stat.rpartition(")")[2].split()[0]
 
 
+def has_begun(pidfile: Path) -> bool:
+    """Whether a command has written its process id to this file as a whole line."""
+    return pidfile.exists() and pidfile.read_text().endswith("\n")
+
+
 def read_pid(path: Path) -> int:
     """The process id that a command writes to `path` as a whole line."""
-    wait_until(
-        lambda: path.exists() and path.read_text().endswith("\n"), f"pid in {path}"
-    )
+    wait_until(lambda: has_begun(path), f"pid in {path}")
     return int(path.read_text())
 
 

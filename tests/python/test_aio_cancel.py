@@ -12,7 +12,7 @@ import trio
 import sockproc
 from conftest import OnLoop
 from sockproc import aio
-from support import is_alive, python, read_pid, wait_until
+from support import PATIENCE, has_begun, is_alive, python, read_pid, wait_until
 
 
 def test_cancelling_a_scope_ends_the_command(
@@ -39,30 +39,39 @@ def gone(pid: int) -> None:
     wait_until(lambda: not is_alive(pid), f"end of process {pid}")
 
 
+async def give_up(how: str, command: str, server: str, seconds: float) -> None:
+    """Waits for the command in one of asyncio's ways, at most ``seconds``."""
+    run = aio.run(command, server=server)
+    match how:
+        case "timeout":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await run
+        case "wait_for":
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(run, seconds)
+        case _:
+            run.close()
+            with pytest.raises(sockproc.TimeoutExpired):
+                await aio.run(command, server=server, timeout=seconds)
+
+
 def ends_by(how: str, server: str, pidfile: Path) -> None:
     """Gives a run up in one of asyncio's ways."""
     command = f"echo $$ >{pidfile}; sleep 60"
 
     async def main() -> None:
-        run = aio.run(command, server=server)
-        match how:
-            case "cancel":
-                task = asyncio.create_task(run)
-                await asyncio.to_thread(read_pid, pidfile)
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-            case "timeout":
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(1):
-                        await run
-            case "wait_for":
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(run, 1)
-            case _:
-                run.close()
-                with pytest.raises(sockproc.TimeoutExpired):
-                    await aio.run(command, server=server, timeout=1)
+        if how == "cancel":
+            task = asyncio.create_task(aio.run(command, server=server))
+            await asyncio.to_thread(read_pid, pidfile)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            for seconds in PATIENCE:
+                await give_up(how, command, server, seconds)
+                if has_begun(pidfile):
+                    break
         await asyncio.to_thread(gone, read_pid(pidfile))
 
     asyncio.run(main())
@@ -77,9 +86,13 @@ def test_every_way_of_asyncio_ends_the_command(
 
 def test_move_on_after_ends_the_command(killing_server: str, tmp_path: Path) -> None:
     async def main() -> None:
-        with trio.move_on_after(1) as scope:
-            await aio.run(f"echo $$ >{tmp_path}/pid; sleep 60", server=killing_server)
-        assert scope.cancelled_caught
+        command = f"echo $$ >{tmp_path}/pid; sleep 60"
+        for seconds in PATIENCE:
+            with trio.move_on_after(seconds) as scope:
+                await aio.run(command, server=killing_server)
+            assert scope.cancelled_caught
+            if has_begun(tmp_path / "pid"):
+                break
         await trio.to_thread.run_sync(gone, read_pid(tmp_path / "pid"))
 
     trio.run(main)

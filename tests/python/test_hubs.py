@@ -30,7 +30,7 @@ outputs = []
 join([spawn(lambda n=n: outputs.append(meet(n))) for n in range(10)] + [spawn(tick)])
 print(len(outputs), set(map(len, outputs)), len(ticks))
 try:
-    client.run("sleep 30", timeout=0.2)
+    client.run("sleep 30", timeout=2)
 except sockproc.TimeoutExpired as error:
     print(error.may_have_run)
 print(client.run("echo err >&2; exit 3").returncode)

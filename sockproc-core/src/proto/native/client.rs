@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::credit::Credit;
-use super::frame::{Deframer, FrameType, Part, frame, header};
+use super::deframer::{Deframer, Part};
+use super::frame::{FrameType, frame, header};
 use super::state::{Conversation, Side};
 use super::{message, run};
 use crate::proto::{ClientEvent, ProtocolError, Request, SignalTo, Stream};

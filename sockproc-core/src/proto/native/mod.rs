@@ -5,6 +5,7 @@
 
 mod client;
 mod credit;
+mod deframer;
 mod field;
 mod frame;
 mod message;
@@ -13,6 +14,7 @@ mod record;
 mod refusals;
 mod run;
 mod server;
+mod signals;
 mod state;
 mod value;
 

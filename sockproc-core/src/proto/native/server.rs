@@ -1,15 +1,16 @@
 //! What a native server hears, and how it answers.
 
-use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
 
 use super::credit::Window;
-use super::frame::{Deframer, FrameType, HEADER_LEN, MAX_DATA_LEN, Part, frame, header};
+use super::deframer::{Deframer, Part};
+use super::frame::{FrameType, HEADER_LEN, MAX_DATA_LEN, frame, header};
+use super::signals::HeldSignals;
 use super::state::{Conversation, Side};
 use super::{message, run};
-use crate::proto::{Exit, ProtocolError, Refusal, ServerEvent, SignalTo, Stream};
+use crate::proto::{Exit, ProtocolError, Refusal, ServerEvent, Stream};
 
 /// The server's side of one native run, from behind the [opening](crate::proto::opening).
 ///
@@ -35,8 +36,7 @@ pub struct ServerSession {
     conversation: Conversation,
     window: Window,
     frames: Deframer,
-    /// Signals that came before the start of the command.
-    held: VecDeque<(u8, SignalTo)>,
+    signals: HeldSignals,
     cancelled: bool,
     eof: bool,
     /// Whether nothing more is heard: an error, or the end of the client, was told.
@@ -57,7 +57,7 @@ impl ServerSession {
             conversation: Conversation::new(Side::Server),
             window: Window::new(),
             frames: Deframer::new(),
-            held: VecDeque::new(),
+            signals: HeldSignals::default(),
             cancelled: false,
             eof: false,
             deaf: false,
@@ -101,7 +101,7 @@ impl ServerSession {
             return Ok(None);
         }
         if self.conversation.is_running()
-            && let Some((number, to)) = self.held.pop_front()
+            && let Some((number, to)) = self.signals.release()
         {
             return Ok(Some(ServerEvent::Signal { number, to }));
         }
@@ -269,7 +269,11 @@ impl ServerSession {
             }
             FrameType::Signal => {
                 let (number, to) = message::read_signal(payload)?;
-                Ok(self.signal(number, to))
+                if self.conversation.is_running() {
+                    return Ok(Some(ServerEvent::Signal { number, to }));
+                }
+                self.signals.hold(number, to);
+                Ok(None)
             }
             FrameType::Cancel => {
                 message::read_empty(kind, payload)?;
@@ -281,18 +285,6 @@ impl ServerSession {
                 Ok(self.wants_stdin().then_some(ServerEvent::StdinEnd))
             }
         }
-    }
-
-    /// A signal is told at once if the command runs. Otherwise it is held, once: the kernel too keeps
-    /// one of a kind that is pending.
-    fn signal(&mut self, number: u8, to: SignalTo) -> Option<ServerEvent> {
-        if self.conversation.is_running() {
-            return Some(ServerEvent::Signal { number, to });
-        }
-        if !self.held.contains(&(number, to)) {
-            self.held.push_back((number, to));
-        }
-        None
     }
 
     fn credit(&mut self) -> Option<Bytes> {

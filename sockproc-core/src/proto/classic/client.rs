@@ -35,6 +35,8 @@ pub struct ClientSession {
     state: State,
     /// Announced bytes of stdin that have not been sent.
     stdin_left: u64,
+    /// Announced bytes of the present stream that have not come.
+    body_left: u64,
     exit: Option<Exit>,
     lines: LineReader,
     buf: BytesMut,
@@ -47,11 +49,23 @@ enum State {
     Idle,
     StatusLine,
     LengthLine(Stream),
-    Body(Stream, u64),
-    /// Everything has come; only [`ClientEvent::Exited`] is left to give.
+    Body(Stream),
+    /// Everything has come; only [`ClientEvent::Exited`] is left to tell.
     Complete,
     Over,
 }
+
+/// Each state, and behind it the one that follows: there is no other order.
+const ORDER: [State; 8] = [
+    State::Idle,
+    State::StatusLine,
+    State::LengthLine(Stream::Stdout),
+    State::Body(Stream::Stdout),
+    State::LengthLine(Stream::Stderr),
+    State::Body(Stream::Stderr),
+    State::Complete,
+    State::Over,
+];
 
 impl Default for ClientSession {
     fn default() -> Self {
@@ -66,6 +80,7 @@ impl ClientSession {
         Self {
             state: State::Idle,
             stdin_left: 0,
+            body_left: 0,
             exit: None,
             lines: LineReader::default(),
             buf: BytesMut::new(),
@@ -86,7 +101,7 @@ impl ClientSession {
             });
         }
         let Head { line, stdin_len } = Head::of(request)?;
-        self.state = State::StatusLine;
+        self.advance();
         self.stdin_left = stdin_len;
         let count = stdin_len.to_string();
         let mut head = BytesMut::with_capacity(line.len() + count.len() + 4);
@@ -129,8 +144,8 @@ impl ClientSession {
     /// Ours: more than `payload` allows.
     pub fn receive_payload(&mut self, len: u64) -> Result<(), ProtocolError> {
         match self.payload() {
-            Some((stream, left)) if len <= left => {
-                self.state = after_body(stream, left - len);
+            Some((_, left)) if len <= left => {
+                self.take_body(len);
                 Ok(())
             }
             _ => Err(ProtocolError::WrongState {
@@ -148,7 +163,7 @@ impl ClientSession {
             match self.state {
                 State::Idle | State::Over => return Ok(None),
                 State::Complete => {
-                    self.state = State::Over;
+                    self.advance();
                     let exit = self.exit.take().unwrap_or_default();
                     return Ok(Some(ClientEvent::Exited(exit)));
                 }
@@ -157,7 +172,7 @@ impl ClientSession {
                         return Ok(None);
                     };
                     self.exit = Some(Exit::new(parse_status(&line)?.decode()));
-                    self.state = State::LengthLine(Stream::Stdout);
+                    self.advance();
                 }
                 State::LengthLine(stream) => {
                     let Some(line) = self.next_line("a length")? else {
@@ -167,18 +182,20 @@ impl ClientSession {
                     if let Some(exit) = &mut self.exit {
                         exit.moved_mut(stream).bytes = len;
                     }
-                    self.state = after_body(stream, len);
+                    self.advance();
+                    self.body_left = len;
+                    self.take_body(0);
                     return Ok(Some(ClientEvent::Announced { stream, len }));
                 }
-                State::Body(stream, left) => {
+                State::Body(stream) => {
                     if self.buf.is_empty() {
                         return self.nothing_more();
                     }
-                    let here = usize::try_from(left)
+                    let here = usize::try_from(self.body_left)
                         .unwrap_or(usize::MAX)
                         .min(self.buf.len());
                     let data = self.buf.split_to(here).freeze();
-                    self.state = after_body(stream, left - here as u64);
+                    self.take_body(here as u64);
                     return Ok(Some(ClientEvent::Data { stream, data }));
                 }
             }
@@ -191,7 +208,7 @@ impl ClientSession {
     #[must_use]
     pub fn payload(&self) -> Option<(Stream, u64)> {
         match self.state {
-            State::Body(stream, left) if self.buf.is_empty() => Some((stream, left)),
+            State::Body(stream) if self.buf.is_empty() => Some((stream, self.body_left)),
             _ => None,
         }
     }
@@ -200,6 +217,21 @@ impl ClientSession {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.state == State::Over
+    }
+
+    fn advance(&mut self) {
+        let mut pairs = ORDER.windows(2);
+        if let Some(pair) = pairs.find(|pair| pair[0] == self.state) {
+            self.state = pair[1];
+        }
+    }
+
+    /// So many bytes of the present stream have come.
+    fn take_body(&mut self, len: u64) {
+        self.body_left -= len;
+        if self.body_left == 0 {
+            self.advance();
+        }
     }
 
     fn next_line(&mut self, expected: &'static str) -> Result<Option<Bytes>, ProtocolError> {
@@ -230,14 +262,6 @@ const STATUS: &[u8] = b"status:";
 fn begins_like_status(buf: &[u8]) -> bool {
     let common = buf.len().min(STATUS.len());
     buf[..common] == STATUS[..common]
-}
-
-fn after_body(stream: Stream, left: u64) -> State {
-    match (stream, left) {
-        (_, 1..) => State::Body(stream, left),
-        (Stream::Stdout, 0) => State::LengthLine(Stream::Stderr),
-        (Stream::Stderr, 0) => State::Complete,
-    }
 }
 
 fn parse_status(line: &[u8]) -> Result<WaitStatus, ProtocolError> {

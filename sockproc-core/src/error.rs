@@ -123,6 +123,9 @@ pub enum Error {
         /// What the source said; `UnexpectedEof` if it ended too early.
         source: io::Error,
     },
+    /// A descriptor that is to be handed over cannot be copied, a pipe cannot be made or read.
+    #[error("cannot use a descriptor of the command's streams")]
+    Descriptor(#[source] io::Error),
     /// The operating system would not let us wait for the answer.
     #[error("cannot wait for the answer")]
     Wait(#[source] io::Error),
@@ -148,6 +151,7 @@ impl Error {
             | Self::IdleTimeout { .. }
             | Self::OutputTooLarge { .. }
             | Self::NoRoom { .. }
+            | Self::Descriptor(_)
             | Self::Wait(_) => true,
         }
     }

@@ -130,7 +130,8 @@ mod stdin;
 mod threads;
 
 pub use address::{Address, AddressError, AddressKind};
-pub use connection::Output;
+pub use command::Stdio;
+pub use connection::{Output, Protocol};
 pub use error::Error;
 pub use proto::ExitStatus;
 pub use stdin::Stdin;

@@ -9,6 +9,7 @@
 //! # Ok::<(), sockproc_core::Error>(())
 //! ```
 
+mod child;
 mod drive;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::connection::Forgotten;
 use crate::proto::{Argv, ExitStatus, Request};
 use crate::{Error, Output, Stdin, command};
 
+pub use child::Child;
 pub use drive::drive;
 
 /// A builder of one run; [`output`](Self::output) and [`status`](Self::status) run it.
@@ -30,12 +32,23 @@ pub type Client = command::Client<Blocking>;
 pub enum Blocking {}
 
 impl Command {
+    /// Starts the command, and returns when the server has started it. What was not said of its streams
+    /// is this process's own: they are handed over, as pipes are.
+    ///
+    /// # Errors
+    /// It was not started, or the connection was lost; [`Error::may_have_run`] says which.
+    /// [`Error::Unsupported`] for a server on TCP, or one that speaks only the classic protocol: no
+    /// descriptor can be handed to those.
+    pub fn spawn(&mut self) -> Result<Child, Error> {
+        Child::start(self.begin_spawn()?)
+    }
+
     /// Runs the command and returns how it ended and what it wrote.
     ///
     /// # Errors
     /// There is no result; [`Error::may_have_run`] says whether the command may have run.
     pub fn output(&mut self) -> Result<Output, Error> {
-        let (run, timeout) = self.connection()?;
+        let (run, timeout) = self.collect()?;
         drive(run, timeout)
     }
 
@@ -44,7 +57,7 @@ impl Command {
     /// # Errors
     /// As [`output`](Self::output).
     pub fn status(&mut self) -> Result<ExitStatus, Error> {
-        let (run, timeout) = self.connection::<Forgotten>()?;
+        let (run, timeout) = self.collect::<Forgotten>()?;
         Ok(drive(run, timeout)?.status)
     }
 }
@@ -59,7 +72,7 @@ impl Client {
         command: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Output, Error> {
-        let (run, timeout) = self.connection(command.into(), stdin.into())?;
+        let (run, timeout) = self.collect(command.into(), stdin.into())?;
         drive(run, timeout)
     }
 

@@ -11,12 +11,14 @@
 //! # }
 //! ```
 
+mod child;
 mod drive;
 
 use crate::connection::Forgotten;
 use crate::proto::{Argv, ExitStatus, Request};
 use crate::{Error, Output, Stdin, command};
 
+pub use child::Child;
 pub use drive::drive;
 
 /// A builder of one run; [`output`](Self::output) and [`status`](Self::status) run it.
@@ -30,6 +32,21 @@ pub type Client = command::Client<Tokio>;
 pub enum Tokio {}
 
 impl Command {
+    /// Starts the command, and returns when the server has started it. What was not said of its streams
+    /// is this process's own: they are handed over, as pipes are.
+    ///
+    /// # Errors
+    /// It was not started, or the connection was lost; [`Error::may_have_run`] says which.
+    /// [`Error::Unsupported`] for a server on TCP, or one that speaks only the classic protocol: no
+    /// descriptor can be handed to those.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the run, as dropping the [`Child`] does.
+    pub fn spawn(&mut self) -> impl Future<Output = Result<Child, Error>> + Send + use<> {
+        let begun = self.begin_spawn();
+        async { Child::start(begun?).await }
+    }
+
     /// Runs the command and returns how it ended and what it wrote.
     ///
     /// # Errors
@@ -40,7 +57,7 @@ impl Command {
     /// classic protocol does not end a command whose whole request was sent: the server's options
     /// say what becomes of it.
     pub fn output(&mut self) -> impl Future<Output = Result<Output, Error>> + Send + use<> {
-        let run = self.connection();
+        let run = self.collect();
         async {
             let (run, timeout) = run?;
             drive(run, timeout).await
@@ -55,7 +72,7 @@ impl Command {
     /// # Cancel safety
     /// As [`output`](Self::output).
     pub fn status(&mut self) -> impl Future<Output = Result<ExitStatus, Error>> + Send + use<> {
-        let run = self.connection::<Forgotten>();
+        let run = self.collect::<Forgotten>();
         async {
             let (run, timeout) = run?;
             Ok(drive(run, timeout).await?.status)
@@ -76,7 +93,7 @@ impl Client {
         command: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Output, Error> {
-        let (run, timeout) = self.connection(command.into(), stdin.into())?;
+        let (run, timeout) = self.collect(command.into(), stdin.into())?;
         drive(run, timeout).await
     }
 

@@ -61,6 +61,7 @@ pub use protocol::Protocol;
 pub use receiver::Receiver;
 pub use stream::BlockingSocket;
 pub(crate) use time_limit::TimeLimit;
+pub(crate) use wait::wait_for_each;
 pub use wait::{Deadline, wait, wait_for_any};
 
 /// One run: its socket, what is still to be sent, and what has come.

@@ -48,6 +48,7 @@ impl Plan {
     /// The session of the first connection to `address`, and what is sent first, or behind the opening.
     pub(super) fn open(&self, address: &Address) -> Result<(Session, Bytes), Error> {
         let request = &self.request;
+        self.check_descriptors(address)?;
         // Descriptors go to no one who has not said that it speaks native.
         let passes_descriptors = request.descriptors() > 0;
         let opened = match (self.protocol, recall(address)) {
@@ -103,6 +104,26 @@ impl Plan {
                 source: io::Error::other(error),
             },
             None => Error::Protocol(error),
+        }
+    }
+
+    /// Descriptors can be handed over on unix sockets only.
+    fn check_descriptors(&self, address: &Address) -> Result<(), Error> {
+        let Request {
+            stdin,
+            stdout,
+            stderr,
+            ..
+        } = &self.request;
+        let streams = [("stdin", stdin), ("stdout", stdout), ("stderr", stderr)];
+        let passed = streams.into_iter();
+        let passed = passed.filter(|(_, mode)| **mode == StreamMode::Descriptor);
+        match passed.map(|(name, _)| name).next() {
+            Some(field) if address.path().is_none() => Err(Error::Unsupported {
+                field,
+                by: "a TCP connection, which takes no descriptors,",
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use super::link::{Link, Reached};
 use super::{Deadline, Interest, wait};
@@ -11,7 +12,8 @@ use crate::{Address, Error};
 ///
 /// Unlike a [`Connection`](super::Connection) it knows no protocol; it connects, waits and aborts as one
 /// does. A deadline that has passed is an error of kind [`TimedOut`](io::ErrorKind::TimedOut), a signal
-/// one of kind [`Interrupted`](io::ErrorKind::Interrupted): the same call goes on where it was.
+/// one of kind [`Interrupted`](io::ErrorKind::Interrupted), which also comes now and then by itself: the
+/// same call goes on where it was.
 #[derive(Debug)]
 pub struct BlockingSocket(Link);
 
@@ -92,13 +94,17 @@ impl AsFd for BlockingSocket {
     }
 }
 
+/// Waits until the socket is ready. A signal that comes just before poll(2) begins interrupts nothing, so
+/// after [`SLICE`] the wait ends as if one had come: the host looks, and calls again.
 fn ready(link: &Link, interest: Interest, deadline: Deadline) -> io::Result<()> {
-    loop {
-        if wait(&link.socket, interest, deadline)? != Interest::NONE {
-            return Ok(());
-        }
-        if deadline.has_passed() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
+    let slice = Deadline::after(Some(SLICE));
+    if wait(&link.socket, interest, deadline.or_earlier(slice))? != Interest::NONE {
+        return Ok(());
+    }
+    match deadline.has_passed() {
+        true => Err(io::ErrorKind::TimedOut.into()),
+        false => Err(io::ErrorKind::Interrupted.into()),
     }
 }
+
+const SLICE: Duration = Duration::from_millis(250);

@@ -61,24 +61,35 @@ pub fn wait_for_any<const N: usize>(
     wanted: [(BorrowedFd<'_>, Interest); N],
     deadline: Deadline,
 ) -> io::Result<[Interest; N]> {
-    let mut fds = wanted.map(|(fd, interest)| {
+    let found = wait_for_each(&wanted, deadline)?;
+    Ok(std::array::from_fn(|index| found[index]))
+}
+
+/// As [`wait_for_any`], for a number that is known only now.
+pub(crate) fn wait_for_each(
+    wanted: &[(BorrowedFd<'_>, Interest)],
+    deadline: Deadline,
+) -> io::Result<Vec<Interest>> {
+    let mut fds = Vec::with_capacity(wanted.len());
+    for (fd, interest) in wanted {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, interest.readable);
         flags.set(PollFlags::OUT, interest.writable);
-        PollFd::from_borrowed_fd(fd, flags)
-    });
+        fds.push(PollFd::from_borrowed_fd(*fd, flags));
+    }
     // A wait past the kernel's range is cut: nothing is ready then, and the caller asks again.
     let left = deadline.left().map(|left| left.min(LONGEST_WAIT));
     let left = left.and_then(|left| Timespec::try_from(left).ok());
     poll(&mut fds, left.as_ref())?;
-    let mut found = [Interest::NONE; N];
-    for ((found, fd), (_, wanted)) in found.iter_mut().zip(&fds).zip(wanted) {
+    let found = fds.iter().zip(wanted).map(|(fd, (_, wanted))| {
         let events = fd.revents();
         let broken = events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
-        found.readable = wanted.readable && (broken || events.contains(PollFlags::IN));
-        found.writable = wanted.writable && (broken || events.contains(PollFlags::OUT));
-    }
-    Ok(found)
+        Interest {
+            readable: wanted.readable && (broken || events.contains(PollFlags::IN)),
+            writable: wanted.writable && (broken || events.contains(PollFlags::OUT)),
+        }
+    });
+    Ok(found.collect())
 }
 
 const LONGEST_WAIT: Duration = Duration::from_secs(i32::MAX as u64);

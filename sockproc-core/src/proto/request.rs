@@ -276,6 +276,12 @@ impl Millis {
         NonZeroU64::new(ms.min(Self::MAX)).map(Self)
     }
 
+    /// As [`new`](Self::new), but 0 becomes 1.
+    #[must_use]
+    pub fn at_least_one(ms: u64) -> Self {
+        Self(NonZeroU64::new(ms.min(Self::MAX)).unwrap_or(NonZeroU64::MIN))
+    }
+
     /// The number of milliseconds.
     #[must_use]
     pub const fn get(self) -> u64 {

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use sockproc_core::connection::{Connection, Interest, Progress};
-use sockproc_core::{Error, client};
+use sockproc_core::{Error, Protocol, client};
 
 use super::support::{DEADLINE, Peer, Stub, Transport, everywhere, poll_until, runtime};
 
@@ -72,6 +72,7 @@ fn dropping_the_future_is_seen_by_the_server() {
         runtime().block_on(async move {
             let run = client::Command::shell("sleep 1000")
                 .server(address)
+                .protocol(Protocol::Classic)
                 .output();
             let asked = tokio::task::spawn_blocking(move || receiver.recv_timeout(DEADLINE));
             tokio::select! {

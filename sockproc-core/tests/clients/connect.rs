@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use sockproc_core::{Address, Error, blocking, client};
+use sockproc_core::{Address, Error, Protocol, blocking, client};
 
 use super::support::{DEADLINE, Driver, Server, answer, everywhere, poll_until, runtime};
 
@@ -127,7 +127,9 @@ fn a_full_backlog_delays_calls_and_none_fails() {
             Driver::Blocking => {
                 let calls: Vec<_> = (0..CALLS)
                     .map(|_| {
-                        let client = blocking::Client::new(address.clone()).timeout(DEADLINE);
+                        let client = blocking::Client::new(address.clone())
+                            .protocol(Protocol::Classic)
+                            .timeout(DEADLINE);
                         thread::spawn(move || client.run("true", "").unwrap().stdout)
                     })
                     .collect();
@@ -138,7 +140,9 @@ fn a_full_backlog_delays_calls_and_none_fails() {
             Driver::Tokio => runtime().block_on(async {
                 let mut calls = tokio::task::JoinSet::new();
                 for _ in 0..CALLS {
-                    let client = client::Client::new(address.clone()).timeout(DEADLINE);
+                    let client = client::Client::new(address.clone())
+                        .protocol(Protocol::Classic)
+                        .timeout(DEADLINE);
                     calls.spawn(async move { client.run("true", "").await.unwrap().stdout });
                 }
                 while let Some(stdout) = calls.join_next().await {

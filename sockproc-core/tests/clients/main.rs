@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod auto;
 mod bulk;
 mod cancel;
+mod child;
 mod conformance;
 mod connect;
 mod corpora;
+mod frames;
 mod hostile;
 mod native;
+mod native_peer;
 mod quote;
 mod receivers;
 #[path = "../../fuzz/replay.rs"]

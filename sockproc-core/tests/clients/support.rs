@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -180,6 +180,50 @@ impl<T: Send + 'static> Stub<T> {
     }
 }
 
+/// A server that does to each of its clients, one after the other, whatever a test wants.
+pub(crate) struct Stubs<T> {
+    pub(crate) address: Address,
+    thread: JoinHandle<Vec<T>>,
+    _dir: tempfile::TempDir,
+}
+
+impl<T: Send + 'static> Stubs<T> {
+    /// Serves so many connections; `serve` learns which one it is, from 0.
+    pub(crate) fn new(
+        transport: Transport,
+        count: usize,
+        serve: impl Fn(usize, Peer) -> T + Send + 'static,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (address, accept): (_, Box<dyn FnMut() -> Peer + Send>) = match transport {
+            Transport::Unix => {
+                let listener = UnixListener::bind(&path).unwrap();
+                let accept = move || Peer::new(listener.accept().unwrap().0);
+                (Address::unix(path).unwrap(), Box::new(accept))
+            }
+            Transport::Tcp => {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                let port = listener.local_addr().unwrap().port();
+                let accept = move || Peer::new(listener.accept().unwrap().0);
+                (Address::tcp(port).unwrap(), Box::new(accept))
+            }
+        };
+        let mut accept = accept;
+        let serve_all = move || (0..count).map(|number| serve(number, accept())).collect();
+        Self {
+            address,
+            thread: thread::spawn(serve_all),
+            _dir: dir,
+        }
+    }
+
+    /// What it has seen of each.
+    pub(crate) fn join(self) -> Vec<T> {
+        self.thread.join().unwrap()
+    }
+}
+
 /// The stub's end of its one connection.
 pub(crate) struct Peer(std::fs::File);
 
@@ -189,6 +233,10 @@ impl Peer {
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(DEADLINE)).unwrap();
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(DEADLINE)).unwrap();
         Self(socket.into())
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// Reads a request: its command, and the stdin that was announced.

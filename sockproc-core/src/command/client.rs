@@ -1,0 +1,101 @@
+//! A server, and limits that count for each run on it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::limits::millis;
+use crate::connection::{Connection, Plan, Protocol};
+use crate::proto::Request;
+use crate::{Address, Error, Stdin};
+
+/// Runs commands on one server; cheap to clone, may be shared between threads, and each run is
+/// independent.
+pub struct Client<D> {
+    address: Address,
+    protocol: Protocol,
+    timeout: Option<Duration>,
+    max_output: Option<u64>,
+    driver: PhantomData<fn() -> D>,
+}
+
+impl<D> Client<D> {
+    /// A client of the server at `address`; connecting is left to each run.
+    #[must_use]
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            protocol: Protocol::Auto,
+            timeout: None,
+            max_output: None,
+            driver: PhantomData,
+        }
+    }
+
+    /// A client of the server that `$SOCKPROC_SOCKET` names.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`] if it names none, [`Error::Address`] if it is no address.
+    pub fn from_env() -> Result<Self, Error> {
+        Address::or_from_env(None).map(Self::new)
+    }
+
+    /// Asks by this protocol; without it [`Protocol::Auto`] finds one.
+    #[must_use]
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Ends a run when it has taken `timeout`; without it a run may take for ever.
+    ///
+    /// A native server counts from the start of the command, and ends it with its whole tree. On the
+    /// classic protocol the client gives up, connecting included, and the server's options say what
+    /// becomes of the command.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Takes at most `limit` bytes of output a run, both streams together; without it there is no
+    /// limit.
+    #[must_use]
+    pub fn max_output(mut self, limit: u64) -> Self {
+        self.max_output = Some(limit);
+        self
+    }
+
+    /// The connection of a run, and how long it may take.
+    pub(crate) fn collect(
+        &self,
+        mut request: Request,
+        stdin: Stdin,
+    ) -> Result<(Connection, Option<Duration>), Error> {
+        request.limits.timeout = self.timeout.map(millis);
+        request.limits.max_output = self.max_output;
+        let plan = Plan::new(request, self.protocol);
+        let run = Connection::begin(self.address.clone(), plan, stdin, Vec::new())?;
+        Ok((run, self.timeout))
+    }
+}
+
+impl<D> fmt::Debug for Client<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.address)
+            .field("protocol", &self.protocol)
+            .field("timeout", &self.timeout)
+            .field("max_output", &self.max_output)
+            .finish()
+    }
+}
+
+impl<D> Clone for Client<D> {
+    fn clone(&self) -> Self {
+        Self {
+            address: self.address.clone(),
+            ..*self
+        }
+    }
+}

@@ -21,7 +21,7 @@ use crate::{Error, Output, Stdin, command};
 pub use child::Child;
 pub use drive::drive;
 
-/// A builder of one run; [`output`](Self::output) and [`status`](Self::status) run it.
+/// A builder of one run, which its `output`, `status` and `spawn` run.
 pub type Command = command::Command<Blocking>;
 
 /// Runs commands on one server.

@@ -13,10 +13,11 @@ from ._errors import ServerFailed
 from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
 from ._native import main
 from ._program import program
+from ._serve_options import serve_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
     from subprocess import Popen
 
 # Seconds between two looks at a server that starts or ends, which takes some 30 ms.
@@ -24,24 +25,6 @@ _PAUSE = 0.005
 
 # A server that neither listens nor ends is given up after these seconds.
 _START_LIMIT = 30
-
-# Those of ``sockproc serve``, except ``--listen``.
-_OPTIONS = {
-    "cgroup",
-    "classic_linger",
-    "classic_on_disconnect",
-    "drain_timeout",
-    "grace",
-    "log",
-    "max_spill",
-    "max_spill_total",
-    "mode",
-    "owner",
-    "pidfile",
-    "reply_memory",
-    "spill_dir",
-    "user",
-}
 
 _has_served = False
 
@@ -74,7 +57,7 @@ def serve(
     global _has_served
     if _has_served:
         raise RuntimeError("this process has called serve before; use sockproc.Server")
-    arguments = _arguments((address, *more), options)
+    arguments = serve_arguments((address, *more), options)
     handlers = _hand_over_signals()
     # Only the first server of a process catches signals. Then Python has its handlers back, and a signal
     # would kill a second server.
@@ -102,33 +85,6 @@ def _hand_over_signals() -> dict[int, _types.Any]:
         return {}
     numbers = (signal.SIGINT, signal.SIGTERM)
     return {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
-
-
-def _arguments(
-    addresses: tuple[_types.Address, ...], options: Mapping[str, _types.Any]
-) -> list[str]:
-    listen = [f"--listen={address_text(address)}" for address in addresses]
-    given = [(name, value) for name, value in options.items() if value is not None]
-    return ["serve", *listen, *(_argument(name, value) for name, value in given)]
-
-
-def _argument(name: str, value: _types.Any) -> str:
-    if name not in _OPTIONS:
-        known = ", ".join(sorted(_OPTIONS))
-        raise TypeError(f"no option {name!r}; there are {known}")
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must not be {value!r}")
-    if isinstance(value, int) and value < 0:
-        raise ValueError(f"{name} must not be negative: {value!r}")
-    if name == "mode" and isinstance(value, int):
-        if value > 0o777:
-            raise ValueError(f"mode must be from 0 to 0o777, not {value:#o}")
-        value = f"{value:o}"
-    elif name == "classic_on_disconnect" and value not in ("finish", "kill"):
-        raise ValueError(f"{name} must be 'finish' or 'kill', not {value!r}")
-    elif not isinstance(value, (str, int)):
-        value = os.fsdecode(value)
-    return f"--{name.replace('_', '-')}={value}"
 
 
 # A block that ends, perhaps by an exception, must not wait for commands.
@@ -176,7 +132,7 @@ class Server:
         self.address = address_text(address)
         self._addresses = (address, *more)
         self._options = {**_OWNED_DEFAULTS, **options}
-        _arguments(self._addresses, self._options)
+        serve_arguments(self._addresses, self._options)
         self._process: Popen[bytes] | None = None
         self._owner = 0
 
@@ -235,7 +191,7 @@ class Server:
             owned = [*program("sockproc._owned"), report, str(os.getpid())]
             # In a session of its own it does not get the terminal's Ctrl-C, which is meant for us.
             process = Popen(
-                owned + _arguments(self._addresses, options),
+                owned + serve_arguments(self._addresses, options),
                 stdin=DEVNULL,
                 start_new_session=True,
             )

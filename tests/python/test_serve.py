@@ -160,7 +160,7 @@ print("ended")
 
 
 def test_every_option_of_the_command_line_is_typed() -> None:
-    from sockproc._server import _OPTIONS
+    from sockproc._serve_options import OPTIONS
     from sockproc._types import ServeOptions
 
     hints = set(get_type_hints(ServeOptions))
@@ -170,7 +170,7 @@ def test_every_option_of_the_command_line_is_typed() -> None:
     options = set(re.findall(r"--([a-z-]+)", helped.stdout.decode()))
     # A server in a Python process is in the foreground.
     ours = {name.replace("-", "_") for name in options} - {"listen", "help", "daemon"}
-    assert ours == hints == _OPTIONS
+    assert ours == hints == OPTIONS
 
 
 def test_a_server_has_the_options_that_it_is_given(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 //! What a client asks a server to run, whatever the protocol that carries it.
 
-use std::num::NonZeroU64;
-
 use bytes::Bytes;
+
+use super::{Argv, Invocation, Limits};
 
 /// A command, what it gets from its client, and how long it may go on.
 ///
@@ -62,34 +62,6 @@ pub struct Request {
     pub token: Option<Bytes>,
 }
 
-/// How a command is given.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Invocation {
-    /// Handed to `/bin/sh -c` as it is; any bytes except NUL.
-    Line(Bytes),
-    /// A program and its arguments; no shell looks at them.
-    Argv(Argv),
-}
-
-/// An argument vector: never empty, and without a NUL in any word.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Argv(Vec<Bytes>);
-
-/// Why words are no argument vector.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ArgvError {
-    /// There is no program to run.
-    #[error("argv is empty")]
-    Empty,
-    /// No program can be given an argument with a NUL in it.
-    #[error("argument {index} holds a NUL")]
-    Nul {
-        /// Which word; the program is 0.
-        index: usize,
-    },
-}
-
 /// Changes of an environment: cleared, then unset, then set, whatever their order on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Environment {
@@ -117,36 +89,6 @@ pub enum StreamMode {
     Closed,
 }
 
-/// How long a run may take, and how much it may write. `None`: no limit, or the server's default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub struct Limits {
-    /// From the start of the command to its end.
-    pub timeout: Option<Millis>,
-    /// Without any output, counted only while the server reads it.
-    pub idle_timeout: Option<Millis>,
-    /// From the whole request to the start of the command.
-    pub queue_timeout: Option<Millis>,
-    /// From SIGTERM to SIGKILL when the run is ended.
-    pub grace: Option<Millis>,
-    /// After the leader's exit, the longest that streams are read which others still hold.
-    pub linger: Option<Millis>,
-    /// Bytes of both output streams together.
-    pub max_output: Option<u64>,
-    /// What happens past [`max_output`](Self::max_output).
-    pub past_max: PastMax,
-}
-
-/// What happens to a run that writes more than it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum PastMax {
-    /// It is ended with its whole tree.
-    #[default]
-    Kill,
-    /// It goes on; what it writes more is read, counted and thrown away.
-    Discard,
-}
-
 /// What becomes of a command whose client has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnDisconnect {
@@ -167,11 +109,6 @@ pub struct Identity {
     /// All supplementary groups, in place of the server's.
     pub supplementary_groups: Option<Vec<u32>>,
 }
-
-/// A duration in milliseconds, at least 1 and at most [`Millis::MAX`]. A protocol names no clock, so
-/// this is a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Millis(NonZeroU64);
 
 impl Request {
     /// A request for `line`, to be handed to `/bin/sh -c`. Its stdin is `/dev/null`, its output is piped.
@@ -235,78 +172,10 @@ impl<T: Into<Bytes>> From<T> for Request {
     }
 }
 
-impl Argv {
-    /// Takes `words` for an argument vector, if they can be one.
-    ///
-    /// # Errors
-    /// [`ArgvError`], which names the word.
-    pub fn new<W: Into<Bytes>>(words: impl IntoIterator<Item = W>) -> Result<Self, ArgvError> {
-        let words: Vec<Bytes> = words.into_iter().map(Into::into).collect();
-        if words.is_empty() {
-            return Err(ArgvError::Empty);
-        }
-        match words.iter().position(|word| word.contains(&0)) {
-            Some(index) => Err(ArgvError::Nul { index }),
-            None => Ok(Self(words)),
-        }
-    }
-
-    /// The words; the program is the first.
-    #[must_use]
-    pub fn words(&self) -> &[Bytes] {
-        &self.0
-    }
-}
-
 impl Environment {
     /// Whether nothing changes.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-impl Millis {
-    /// The longest, almost 35 years: what is longer means this.
-    pub const MAX: u64 = 1 << 40;
-
-    /// `ms` milliseconds, or [`MAX`](Self::MAX) if that is less; `None` for 0.
-    #[must_use]
-    pub fn new(ms: u64) -> Option<Self> {
-        NonZeroU64::new(ms.min(Self::MAX)).map(Self)
-    }
-
-    /// As [`new`](Self::new), but 0 becomes 1.
-    #[must_use]
-    pub fn at_least_one(ms: u64) -> Self {
-        Self(NonZeroU64::new(ms.min(Self::MAX)).unwrap_or(NonZeroU64::MIN))
-    }
-
-    /// The number of milliseconds.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0.get()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_that_no_program_can_be_given_are_refused_by_their_place() {
-        assert_eq!(Argv::new([""; 0]), Err(ArgvError::Empty));
-        assert_eq!(
-            Argv::new(["echo", "a\0b"]),
-            Err(ArgvError::Nul { index: 1 })
-        );
-        assert_eq!(Argv::new([""]).unwrap().words(), [Bytes::new()]);
-    }
-
-    #[test]
-    fn a_duration_is_at_least_1_ms_and_at_most_2_to_the_40() {
-        assert_eq!(Millis::new(0), None);
-        assert_eq!(Millis::new(1).map(Millis::get), Some(1));
-        assert_eq!(Millis::new(u64::MAX).map(Millis::get), Some(1 << 40));
     }
 }

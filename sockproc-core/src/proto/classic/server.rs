@@ -1,5 +1,7 @@
 //! What a classic server hears, and how it answers.
 
+use std::mem;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{MAX_COMMAND_LEN, MAX_COUNT_LINE_LEN, count};
@@ -27,6 +29,10 @@ use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, Wa
 #[derive(Debug)]
 pub struct ServerSession {
     state: State,
+    /// The command, between its line and the next.
+    command: Bytes,
+    /// Announced bytes of stdin that were not told yet.
+    stdin_left: u64,
     refuse_http: bool,
     /// Bytes of the first line that are known to hold no NUL.
     checked: usize,
@@ -35,14 +41,22 @@ pub struct ServerSession {
     eof: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     CommandLine,
-    CountLine(Bytes),
-    Stdin(u64),
+    CountLine,
+    Stdin,
     /// The request is whole; whatever else comes is ignored.
     Whole,
 }
+
+/// Each state, and behind it the one that follows: there is no other order.
+const ORDER: [State; 4] = [
+    State::CommandLine,
+    State::CountLine,
+    State::Stdin,
+    State::Whole,
+];
 
 impl Default for ServerSession {
     fn default() -> Self {
@@ -56,6 +70,8 @@ impl ServerSession {
     pub fn new() -> Self {
         Self {
             state: State::CommandLine,
+            command: Bytes::new(),
+            stdin_left: 0,
             refuse_http: false,
             checked: 0,
             lines: LineReader::default(),
@@ -90,15 +106,13 @@ impl ServerSession {
     /// # Errors
     /// Ours: more than `stdin_left` allows.
     pub fn receive_stdin(&mut self, len: u64) -> Result<(), ProtocolError> {
-        match self.state {
-            State::Stdin(left) if self.buf.is_empty() && len <= left => {
-                self.state = State::Stdin(left - len);
-                Ok(())
-            }
-            _ => Err(ProtocolError::WrongState {
+        if self.state != State::Stdin || len > self.stdin_left() {
+            return Err(ProtocolError::WrongState {
                 call: "receive_stdin",
-            }),
+            });
         }
+        self.stdin_left -= len;
+        Ok(())
     }
 
     /// What the bytes so far mean; `None` when more are needed or the request is whole.
@@ -107,37 +121,38 @@ impl ServerSession {
     /// The peer's: a command or a count that cannot be run; nothing of it is to be run.
     pub fn next_event(&mut self) -> Result<Option<ServerEvent>, ProtocolError> {
         loop {
-            match &mut self.state {
+            match self.state {
                 State::CommandLine => {
                     let Some(command) = self.command_line()? else {
                         return Ok(None);
                     };
-                    self.state = State::CountLine(command);
+                    self.command = command;
+                    self.advance();
                 }
-                State::CountLine(command) => {
-                    let command = command.clone();
+                State::CountLine => {
                     let Some(stdin_len) = self.count_line()? else {
                         return Ok(None);
                     };
-                    self.state = State::Stdin(stdin_len);
+                    self.stdin_left = stdin_len;
+                    self.advance();
+                    let command = mem::take(&mut self.command);
                     let request = Request::line(command).with_stdin(stdin_len);
                     return Ok(Some(ServerEvent::Run(Box::new(request))));
                 }
-                State::Stdin(left) => {
-                    if *left > 0 && !self.buf.is_empty() {
-                        let here = usize::try_from(*left)
-                            .unwrap_or(usize::MAX)
-                            .min(self.buf.len());
-                        *left -= here as u64;
-                        return Ok(Some(ServerEvent::Stdin(self.buf.split_to(here).freeze())));
-                    }
-                    if *left > 0 && !self.eof {
-                        return Ok(None);
-                    }
-                    self.state = State::Whole;
+                State::Stdin if self.stdin_left == 0 => {
+                    self.advance();
                     self.buf = BytesMut::new();
                     return Ok(Some(ServerEvent::StdinEnd));
                 }
+                State::Stdin if !self.buf.is_empty() => {
+                    let left = usize::try_from(self.stdin_left).unwrap_or(usize::MAX);
+                    let here = left.min(self.buf.len());
+                    self.stdin_left -= here as u64;
+                    return Ok(Some(ServerEvent::Stdin(self.buf.split_to(here).freeze())));
+                }
+                // The client has half-closed: there will be no more.
+                State::Stdin if self.eof => self.stdin_left = 0,
+                State::Stdin => return Ok(None),
                 State::Whole => return Ok(None),
             }
         }
@@ -147,19 +162,17 @@ impl ServerSession {
     /// the command itself: see [`receive_stdin`](Self::receive_stdin).
     #[must_use]
     pub fn stdin_left(&self) -> u64 {
-        match self.state {
-            State::Stdin(left) if self.buf.is_empty() => left,
-            _ => 0,
+        if self.buf.is_empty() {
+            self.stdin_left
+        } else {
+            0
         }
     }
 
     /// Bytes of stdin that were announced and have not come here yet.
     #[must_use]
     pub fn stdin_missing(&self) -> u64 {
-        match self.state {
-            State::Stdin(left) => left.saturating_sub(self.buf.len() as u64),
-            _ => 0,
-        }
+        self.stdin_left.saturating_sub(self.buf.len() as u64)
     }
 
     /// The beginning of the reply: the command's wait status, and how many bytes of stdout follow.
@@ -180,6 +193,13 @@ impl ServerSession {
         let note = note(&refusal.message);
         let status = wait_status(refusal.kind).raw();
         format!("status:{status}\r\n0\r\n{}\r\n{note}", note.len()).into()
+    }
+
+    fn advance(&mut self) {
+        let mut pairs = ORDER.windows(2);
+        if let Some(pair) = pairs.find(|pair| pair[0] == self.state) {
+            self.state = pair[1];
+        }
     }
 
     fn command_line(&mut self) -> Result<Option<Bytes>, ProtocolError> {

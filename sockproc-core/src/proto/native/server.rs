@@ -263,10 +263,7 @@ impl ServerSession {
         payload: Bytes,
     ) -> Result<Option<ServerEvent>, ProtocolError> {
         match kind {
-            FrameType::Run => {
-                let request = Box::new(run::read_run(payload)?);
-                Ok(Some(ServerEvent::Run(request)))
-            }
+            FrameType::Run => Ok(Some(ServerEvent::Run(Box::new(run::read_run(payload)?)))),
             FrameType::Signal => {
                 let (number, to) = message::read_signal(payload)?;
                 if self.conversation.is_running() {

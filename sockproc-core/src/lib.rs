@@ -27,7 +27,9 @@
 //! assert!(!error.may_have_run());
 //! # Ok(())
 //! # }
-//! # fn serve(address: &sockproc_core::Address) -> Result<impl Drop, Box<dyn std::error::Error>> {
+//! # fn serve(
+//! #     address: &sockproc_core::Address,
+//! # ) -> Result<impl Drop + use<>, Box<dyn std::error::Error>> {
 //! #     use sockproc_core::server::{Config, Listener, Server, SocketOptions};
 //! #     use std::future::pending;
 //! #     let runtime = tokio::runtime::Runtime::new()?;
@@ -65,7 +67,9 @@
 //! assert_eq!(output.stderr, b"counted\n");
 //! # Ok(())
 //! # }
-//! # fn serve(address: &sockproc_core::Address) -> Result<impl Drop, Box<dyn std::error::Error>> {
+//! # fn serve(
+//! #     address: &sockproc_core::Address,
+//! # ) -> Result<impl Drop + use<>, Box<dyn std::error::Error>> {
 //! #     use sockproc_core::server::{Config, Listener, Server, SocketOptions};
 //! #     use std::future::pending;
 //! #     let runtime = tokio::runtime::Runtime::new()?;
@@ -101,7 +105,7 @@
 //!
 //! # The parts
 //!
-//! - [`blocking`] runs commands from ordinary code, [`client`] from tokio.
+//! - [`blocking`] runs commands from ordinary code, [`client`] from tokio; [`command`] is their builder.
 //! - [`server`] runs the commands, and [`cli`] is the `sockproc` binary around it.
 //! - [`connection`] is what both clients are made of: one run, for any event loop that can wait for a
 //!   descriptor.
@@ -115,7 +119,7 @@ pub mod blocking;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
-mod command;
+pub mod command;
 pub mod connection;
 mod error;
 #[cfg(feature = "server")]

@@ -1,5 +1,7 @@
 //! Runs commands from ordinary, blocking code, by the names of `std::process`; no runtime is needed.
 //!
+//! What is not as there stands in [one table](crate::command).
+//!
 //! ```no_run
 //! use sockproc_core::blocking::Command;
 //!
@@ -21,7 +23,7 @@ use crate::{Error, Output, Stdin, command};
 pub use child::Child;
 pub use drive::drive;
 
-/// A builder of one run, which its `output`, `status` and `spawn` run.
+/// A builder of one run; `output`, `status` and `spawn` run it. See [`command`] for all its methods.
 pub type Command = command::Command<Blocking>;
 
 /// Runs commands on one server.

@@ -1,5 +1,7 @@
 //! Runs commands from tokio, by the names of `tokio::process`.
 //!
+//! What is not as there stands in [one table](crate::command).
+//!
 //! ```no_run
 //! use sockproc_core::client::Command;
 //!
@@ -7,6 +9,25 @@
 //! # async fn main() -> Result<(), sockproc_core::Error> {
 //! let output = Command::new("sort").arg("-n").stdin("2\n1\n").output().await?;
 //! assert_eq!(output.stdout, b"1\n2\n");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A spawned command has tokio's own pipes:
+//!
+//! ```no_run
+//! use sockproc_core::Stdio;
+//! use sockproc_core::client::Command;
+//! use tokio::io::AsyncWriteExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut sort = Command::new("sort");
+//! let mut child = sort.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().await?;
+//! let mut stdin = child.stdin.take().ok_or("no pipe")?;
+//! stdin.write_all(b"2\n1\n").await?;
+//! drop(stdin);
+//! assert_eq!(child.wait_with_output().await?.stdout, b"1\n2\n");
 //! # Ok(())
 //! # }
 //! ```
@@ -21,7 +42,7 @@ use crate::{Error, Output, Stdin, command};
 pub use child::Child;
 pub use drive::drive;
 
-/// A builder of one run, which its `output`, `status` and `spawn` run.
+/// A builder of one run; `output`, `status` and `spawn` run it. See [`command`] for all its methods.
 pub type Command = command::Command<Tokio>;
 
 /// Runs commands on one server.

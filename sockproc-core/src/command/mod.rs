@@ -1,5 +1,25 @@
 //! What to run and how long, as data: the builders that [`client`](crate::client) and
 //! [`blocking`](crate::blocking) share.
+//!
+//! They read like `tokio::process` and `std::process`. This is not as there:
+//!
+//! | | there | here |
+//! |---|---|---|
+//! | the parent of a command | this process | the server: `wait(2)`, `getppid(2)` and signals by process id do not work on it |
+//! | directory, environment, user, limits | this process's | the server's, but for what is said otherwise |
+//! | a process id ([`Child::id`](crate::client::Child::id)) | may be signalled while the child is not reaped | as the server sees it, only to be read: use `signal` |
+//! | a dropped child | goes on (tokio: unless `kill_on_drop`) | is ended with its whole tree, unless [`on_disconnect`](Command::on_disconnect) says otherwise |
+//! | `kill`, `start_kill` | SIGKILL to the child | SIGKILL to its whole process group; `cancel` ends the whole tree, SIGTERM first |
+//! | `kill` of `blocking` | does not wait | waits, as tokio's does; `start_kill` does not |
+//! | the process group | this process's | its own |
+//! | `spawn` | always possible | only over a unix socket, on a server that speaks the native protocol |
+//! | `output`, `status` | always possible | on every server |
+//! | stdin of `output` and `status` | `output`: nothing, `status`: this process's | nothing, or [bytes](Stdio) |
+//! | output of `status` | this process's | thrown away |
+//! | `wait_with_output`, pipes that others still hold | waits for their end | reads until 100 ms of silence past the exit, 1 s at most |
+//! | `pre_exec`, `as_raw`, `groups` | there | not there |
+//! | exit status | `std::process::ExitStatus` | [`ExitStatus`](crate::ExitStatus), which may be unknown and is then no success |
+//! | a time limit, a cap on output | not there | [`timeout`](Command::timeout), [`idle_timeout`](Command::idle_timeout), [`max_output`](Command::max_output) |
 
 mod client;
 mod environment;
@@ -23,7 +43,7 @@ use crate::connection::{Body, Collected, Connection, Plan, Protocol};
 use crate::proto::{Argv, Invocation, Request};
 use crate::{Address, Error};
 
-pub(crate) use client::Client;
+pub use client::Client;
 pub(crate) use spawned::{KILL, LINGER, Pipes, Run, SILENCE, Spawned};
 pub use stdio::Stdio;
 

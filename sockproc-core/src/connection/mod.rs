@@ -5,15 +5,18 @@
 //! [`on_ready`](Connection::on_ready) until the run is [`Done`](Progress::Done):
 //!
 //! ```no_run
+//! use sockproc_core::Protocol;
 //! use sockproc_core::connection::{Connection, Deadline, Interest, Progress, wait};
 //!
 //! let server = "/run/sockproc.sock".parse()?;
-//! let mut run: Connection = Connection::new(server, "tr a-z A-Z", "hello")?;
+//! let mut run: Connection =
+//!     Connection::with_protocol(Protocol::Auto, server, "tr a-z A-Z", "hello")?;
 //! let mut ready = Interest::NONE; // nothing to wait for before the first call
 //! let output = loop {
 //!     match run.on_ready(ready)? {
 //!         Progress::Done(output) => break output,
 //!         Progress::Retry(delay) => std::thread::sleep(delay),
+//!         Progress::Reconnect => ready = Interest::NONE, // on another descriptor
 //!         Progress::Wait | Progress::Yield => {
 //!             ready = wait(&run, run.interest(), Deadline::NEVER)?;
 //!         }

@@ -6,29 +6,29 @@ use bytes::Bytes;
 
 use super::plan::Next;
 use super::session::Session;
-use super::{Connection, MAX_MOVED, Moved, Receiver};
+use super::{Connection, MAX_MOVED, Receiver, Stopped};
 use crate::Error;
 use crate::proto::opening::OPENING;
 use crate::proto::{ClientEvent, ProtocolError};
 
 impl<R: Receiver> Connection<R> {
     /// Receives until the socket has no more, the answer is complete, or others want their turn.
-    pub(super) fn receive(&mut self) -> Result<Moved, Error> {
+    pub(super) fn receive(&mut self) -> Result<Stopped, Error> {
         let mut budget = MAX_MOVED as u64;
         loop {
             self.take_answer()?;
             self.take_events()?;
             if self.session.is_over() || self.wants_reconnect {
-                return Ok(Moved::UntilBlocked);
+                return Ok(Stopped::Blocked);
             }
             if budget == 0 {
-                return Ok(Moved::UpToLimit);
+                return Ok(Stopped::AtLimit);
             }
             match self.receive_some(budget) {
                 Ok(0) => self.session.receive_eof(),
                 Ok(len) => budget = budget.saturating_sub(len),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Moved::UntilBlocked);
+                    return Ok(Stopped::Blocked);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.outgoing.disconnected(error)),

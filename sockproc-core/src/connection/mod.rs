@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod blocking_socket;
 mod collect;
 mod control;
 mod events;
@@ -39,7 +40,6 @@ mod protocol;
 mod receiver;
 mod session;
 mod socket;
-mod stream;
 mod time_limit;
 mod wait;
 
@@ -56,13 +56,13 @@ use crate::proto::opening::OPENING;
 use crate::proto::{Request, StreamMode};
 use crate::{Address, Error, Stdin};
 
+pub use blocking_socket::BlockingSocket;
 pub use collect::{Body, Collected, Forgotten, Output};
 pub use events::Events;
 pub(crate) use plan::Plan;
 pub use progress::{Interest, Progress};
 pub use protocol::Protocol;
 pub use receiver::Receiver;
-pub use stream::BlockingSocket;
 pub(crate) use time_limit::TimeLimit;
 pub(crate) use wait::wait_for_each;
 pub use wait::{Deadline, wait, wait_for_any};
@@ -91,11 +91,11 @@ pub struct Connection<R: Receiver = Collected> {
 
 /// How moving bytes one way ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moved {
+enum Stopped {
     /// The socket takes or has no more now, or there is nothing left to move.
-    UntilBlocked,
+    Blocked,
     /// [`MAX_MOVED`] bytes were moved.
-    UpToLimit,
+    AtLimit,
 }
 
 impl<R: Receiver> Connection<R> {
@@ -202,20 +202,20 @@ impl<R: Receiver> Connection<R> {
                 Reached::Backlog(delay) => return Ok(Progress::Retry(delay)),
             }
         }
-        let mut moved = Moved::UntilBlocked;
+        let mut moved = Stopped::Blocked;
         if ready.writable {
             moved = self.outgoing.send(&self.link.socket, &mut self.session)?;
         }
-        if ready.readable && self.receive()? == Moved::UpToLimit {
-            moved = Moved::UpToLimit;
+        if ready.readable && self.receive()? == Stopped::AtLimit {
+            moved = Stopped::AtLimit;
         }
         Ok(match moved {
             _ if self.wants_reconnect => Progress::Reconnect,
             _ if self.session.is_over() => {
                 Progress::Done(self.receiver.finish(&self.plan.request.limits)?)
             }
-            Moved::UntilBlocked => Progress::Wait,
-            Moved::UpToLimit => Progress::Yield,
+            Stopped::Blocked => Progress::Wait,
+            Stopped::AtLimit => Progress::Yield,
         })
     }
 

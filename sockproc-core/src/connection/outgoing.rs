@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 
 use super::session::{Session, StdinEnd};
 use super::socket::{MAX_PARTS, Socket};
-use super::{MAX_MOVED, Moved};
+use super::{MAX_MOVED, Stopped};
 use crate::{Error, Stdin};
 
 #[derive(Debug)]
@@ -79,16 +79,20 @@ impl Outgoing {
     ///
     /// A peer that takes no more for good is no failure yet: it may have answered, because the command
     /// did not want all of its stdin or the server did not want the request.
-    pub(super) fn send(&mut self, socket: &Socket, session: &mut Session) -> Result<Moved, Error> {
+    pub(super) fn send(
+        &mut self,
+        socket: &Socket,
+        session: &mut Session,
+    ) -> Result<Stopped, Error> {
         let mut budget = MAX_MOVED;
         loop {
             self.refill(session)?;
             if self.queue.is_empty() {
                 self.half_close(socket);
-                return Ok(Moved::UntilBlocked);
+                return Ok(Stopped::Blocked);
             }
             if budget == 0 {
-                return Ok(Moved::UpToLimit);
+                return Ok(Stopped::AtLimit);
             }
             match socket.send(&self.next_parts(budget), self.due_descriptors()) {
                 Ok(len) => {
@@ -96,7 +100,7 @@ impl Outgoing {
                     budget = budget.saturating_sub(len);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Moved::UntilBlocked);
+                    return Ok(Stopped::Blocked);
                 }
                 Err(error) => {
                     self.queue.clear();

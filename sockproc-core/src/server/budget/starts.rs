@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// The command's ends of its pipes, open in the server until it is started.
 pub(super) const SPAWN_FDS: usize = 3;
@@ -117,7 +118,7 @@ impl Drop for SpawnPermit<'_> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn starts_that_hang_leave_their_permits_to_all_who_wait() {
         let (starts, fds) = (Starts::new(2), Arc::new(Semaphore::new(2 * SPAWN_FDS)));
         let hung = (starts.begin(&fds).await, starts.begin(&fds).await);
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(starts.permits.available_permits(), 2);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn one_start_that_hangs_is_found_among_others_that_end() {
         let (starts, fds) = (Starts::new(2), Arc::new(Semaphore::new(SPAWN_FDS)));
         let _hung = starts.begin(&fds).await;

@@ -1,7 +1,7 @@
 //! The child that we spawned: has it exited, and how.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::end::{Ender, Survivors};
+use super::process_table::ProcessTable;
+use super::sys;
 use super::tree::{Marks, Tree};
-use crate::proto::WaitStatus;
+use crate::proto::{Reach, WaitStatus};
 use crate::reactor::{self, ready_now};
 
 /// A process leader. Until [`reap`](Self::reap) its number, and so its group's, is nobody else's.
@@ -40,7 +42,8 @@ pub(crate) struct Reaped {
 /// user holds it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ended {
-    /// Whether the leader lives on.
+    pub(crate) survivors: usize,
+    /// Whether the leader is one of them.
     pub(crate) has_leader: bool,
 }
 
@@ -77,6 +80,42 @@ impl Leader {
         }
     }
 
+    /// Signals the leader, or all of its process group. Whatever has ended gets no signal.
+    pub(crate) fn signal(&self, number: u8, is_for_group: bool) {
+        if is_for_group {
+            sys::kill_group(self.pid, number.into());
+        } else {
+            sys::pidfd_signal(self.pidfd(), number.into());
+        }
+    }
+
+    /// The leader's own descriptor.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        match &self.exit {
+            ExitWatch::Watched(pidfd) => pidfd.as_fd(),
+            ExitWatch::LookedAt(pidfd) => pidfd.as_fd(),
+        }
+    }
+
+    /// How the processes of this run are found.
+    pub(crate) fn reach(&self) -> Reach {
+        match self.claim.marks.cgroup {
+            Some(_) => Reach::Cgroup,
+            None => Reach::Links,
+        }
+    }
+
+    /// How many processes of the run live at this moment, the leader not counted: the rest of a tree
+    /// whose leader has exited.
+    pub(crate) async fn count_survivors(&self) -> usize {
+        let (mut tree, leaders) = (self.claim.tree(), self.claim.ender.leaders().clone());
+        let count = move || {
+            let living = tree.living_members(&ProcessTable::read(), &leaders.all());
+            living.len()
+        };
+        tokio::task::spawn_blocking(count).await.unwrap_or(0)
+    }
+
     /// Resolves once the leader has exited; it stays a zombie.
     pub(crate) async fn exited(&self) {
         match &self.exit {
@@ -106,6 +145,7 @@ impl Leader {
             tracing::warn!(leader = self.pid(), ?pids, "killed, but these live on");
         }
         Ended {
+            survivors: survivors.len(),
             has_leader: survivors.contains(&self.pid),
         }
     }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Release, SeqCst};
@@ -89,6 +89,27 @@ extern "C" fn until_unused(sharer: *mut c_void) -> c_int {
 pub(super) fn write_raw(fd: RawFd, bytes: &[u8]) {
     // SAFETY: the bytes are there; a number that is no descriptor only makes the call fail.
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+/// Sends a signal, of the real-time ones too, to the process of a pidfd.
+pub(super) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: c_int) {
+    let none: *const libc::siginfo_t = ptr::null();
+    // SAFETY: the descriptor is borrowed; a signal that is none only makes the call fail.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            none,
+            0,
+        )
+    };
+}
+
+/// Sends a signal to a process group whose number is pinned.
+pub(super) fn kill_group(group: Pid, signal: c_int) {
+    // SAFETY: the call takes numbers.
+    unsafe { libc::kill(-group.as_raw_nonzero().get(), signal) };
 }
 
 /// Waits for a child that has exited, and returns its wait status and what its processor time was

@@ -1,16 +1,21 @@
 //! One accepted stream, unix or TCP alike.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::PollFlags;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, send, sendmsg,
+    shutdown,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::coop::consume_budget;
 
-use super::strangers::Strangers;
+use super::strangers::{Received, Strangers};
 use crate::process::untaken;
 use crate::reactor::{ready_now, watch};
 
@@ -51,14 +56,25 @@ impl Accepted {
         self.transport
     }
 
-    /// Reads some bytes for `take`, waiting for some; returns how many.
+    /// Reads some bytes for `take`, waiting for some; returns how many. Descriptors that come with them
+    /// are closed.
     pub(crate) async fn receive(&self, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
+        let received = self.receive_with_descriptors(|data| take(data)).await?;
+        self.strangers.close(received.fds);
+        Ok(received.len)
+    }
+
+    /// As [`receive`](Self::receive); returns the descriptors, too.
+    pub(crate) async fn receive_with_descriptors(
+        &self,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<Received> {
         // The buffer is not in the future: a connection that waits has none.
         self.when_readable(|| {
             let mut chunk = [0; RECEIVE_LEN];
-            let len = self.try_read(&mut chunk)?;
-            take(&chunk[..len]);
-            Ok(len)
+            let received = self.try_receive(&mut chunk)?;
+            take(&chunk[..received.len]);
+            Ok(received)
         })
         .await
     }
@@ -89,10 +105,7 @@ impl Accepted {
     }
 
     /// What `read` returns, once that is not `WouldBlock`.
-    async fn when_readable(
-        &self,
-        mut read: impl FnMut() -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    async fn when_readable<T>(&self, mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         loop {
             // A peer that always has more, or that sends descriptors, must not keep others from their turn.
             consume_budget().await;
@@ -118,12 +131,21 @@ impl Accepted {
 
     /// Reads what is there now, or fails with `WouldBlock`.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let received = self.try_receive(buffer)?;
+        self.strangers.close(received.fds);
+        Ok(received.len)
+    }
+
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         let fd = self.fd.get_ref();
-        let read = rustix::io::retry_on_intr(|| match self.transport {
-            Transport::Unix => self.strangers.read(fd, buffer),
-            Transport::Tcp => Ok(recv(fd, &mut *buffer, RecvFlags::empty())?.0),
+        let received = rustix::io::retry_on_intr(|| match self.transport {
+            Transport::Unix => Strangers::read(fd, buffer),
+            Transport::Tcp => Ok(Received {
+                len: recv(fd, &mut *buffer, RecvFlags::empty())?.0,
+                ..Received::default()
+            }),
         });
-        Ok(read?)
+        Ok(received?)
     }
 
     /// Writes the beginning of `data`, or fails with `WouldBlock`; returns how much.
@@ -145,6 +167,31 @@ impl Accepted {
                 return result;
             }
         }
+    }
+
+    /// Writes the beginning of `data` and passes `fd` with it, waiting until the peer takes some; returns
+    /// how much.
+    pub(crate) async fn write_with(&self, data: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
+        loop {
+            let mut guard = self.fd.writable().await?;
+            if let Ok(result) = guard.try_io(|socket| transmit_with(socket.get_ref(), data, fd)) {
+                return result;
+            }
+        }
+    }
+
+    /// The user of the peer, if the kernel tells: it does on unix sockets.
+    pub(crate) fn peer_uid(&self) -> Option<u32> {
+        let credentials = (self.transport == Transport::Unix).then(|| {
+            let peer = getsockopt(&self.fd, PeerCredentials);
+            peer.ok().map(|peer| peer.uid())
+        });
+        credentials.flatten()
+    }
+
+    /// What closes descriptors that no one asked for.
+    pub(crate) fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     /// Ends our direction; the peer reads end of file after the last byte.
@@ -203,5 +250,18 @@ impl AsFd for Accepted {
 fn transmit(fd: &OwnedFd, data: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| {
         send(fd, data, SendFlags::NOSIGNAL)
+    })?)
+}
+
+fn transmit_with(socket: &OwnedFd, data: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd];
+    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let parts = [IoSlice::new(data)];
+    Ok(rustix::io::retry_on_intr(|| {
+        sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
     })?)
 }

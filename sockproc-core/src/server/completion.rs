@@ -3,17 +3,14 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::activity::Activity;
 use super::shutdown::Shutdown;
 use crate::process::pump::{self, Sink};
 use crate::process::{Ended, Leader, Pipe};
-
-/// Streams that others still hold are complete after this much silence.
-const SILENCE: Duration = Duration::from_millis(100);
 
 /// The longest that the streams of a killed run are read on.
 const AFTER_KILL: Duration = Duration::from_secs(1);
@@ -163,91 +160,6 @@ async fn end<R>(leader: &Leader, activity: &Activity, rules: &Rules<'_, R>) -> C
     }
 }
 
-/// What the two streams of a run have in common.
-pub(crate) struct Activity {
-    begun: Instant,
-    /// Reads that brought something.
-    reads: AtomicU64,
-    /// Streams that are making room, so that silence means nothing.
-    waiting: AtomicU64,
-    /// When the first of these began to, and how long there was one before, in microseconds.
-    waiting_since: AtomicU64,
-    waited: AtomicU64,
-    resumed: Notify,
-}
-
-impl Activity {
-    pub(crate) fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            reads: AtomicU64::new(0),
-            waiting: AtomicU64::new(0),
-            waiting_since: AtomicU64::new(0),
-            waited: AtomicU64::new(0),
-            resumed: Notify::new(),
-        }
-    }
-
-    /// Resolves after [`SILENCE`], or after `longest`; both are counted only while both streams are
-    /// being read.
-    async fn silence(&self, longest: Duration) {
-        let begin = self.reading_time();
-        loop {
-            let resumed = self.resumed.notified();
-            let (reads, waited) = (self.reads.load(Relaxed), self.waited.load(Relaxed));
-            let left = longest.saturating_sub(self.reading_time().saturating_sub(begin));
-            tokio::time::sleep(SILENCE.min(left)).await;
-            let was_read = waited == self.waited.load(Relaxed);
-            let silent = was_read && reads == self.reads.load(Relaxed);
-            let is_over = self.reading_time().saturating_sub(begin) >= longest;
-            if self.waiting.load(Relaxed) > 0 {
-                resumed.await;
-            } else if silent || is_over {
-                return;
-            }
-        }
-    }
-
-    /// How long both streams have been read, not counting while one was making room.
-    fn reading_time(&self) -> Duration {
-        let now = self.now();
-        let waiting = match self.waiting.load(Relaxed) {
-            0 => 0,
-            _ => now.saturating_sub(self.waiting_since.load(Relaxed)),
-        };
-        Duration::from_micros(now.saturating_sub(self.waited.load(Relaxed) + waiting))
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    fn begin_to_wait(&self) {
-        self.reads.fetch_add(1, Relaxed);
-        if self.waiting.fetch_add(1, Relaxed) == 0 {
-            self.waiting_since.store(self.now(), Relaxed);
-        }
-    }
-
-    fn end_to_wait(&self) {
-        if self.waiting.fetch_sub(1, Relaxed) == 1 {
-            let since = self.waiting_since.load(Relaxed);
-            self.waited
-                .fetch_add(self.now().saturating_sub(since), Relaxed);
-            self.resumed.notify_waiters();
-        }
-    }
-}
-
-/// A stream makes room, as long as this lives.
-struct MakingRoom<'a>(&'a Activity);
-
-impl Drop for MakingRoom<'_> {
-    fn drop(&mut self) {
-        self.0.end_to_wait();
-    }
-}
-
 /// A sink that tells an [`Activity`] of every read.
 struct Watched<'a, S> {
     sink: &'a mut S,
@@ -260,8 +172,7 @@ impl<S: Sink> Sink for Watched<'_, S> {
     }
 
     async fn make_room(&mut self) -> io::Result<()> {
-        self.activity.begin_to_wait();
-        let _making_room = MakingRoom(self.activity);
+        let _making_room = self.activity.make_room();
         self.sink.make_room().await
     }
 }

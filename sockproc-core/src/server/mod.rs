@@ -2,11 +2,14 @@
 //! bytes between them and the pipes of commands, and keeps within its limits.
 
 mod accepted;
+mod accepting;
+mod activity;
 pub(crate) mod budget;
 mod classic;
 mod completion;
 mod config;
 pub(crate) mod listener;
+mod native;
 mod opening;
 mod orphans;
 mod peer;
@@ -24,21 +27,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use rustix::event::PollFlags;
-use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{child_subreaper, getpid};
-use tokio::io::Interest;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::process::{Delegation, Spawner, close_inherited_fds, prepare_signals};
-use crate::reactor::{ready_now, watch};
 use accepted::{Accepted, Transport};
 use budget::Budget;
 use classic::memory::ReplyMemory;
 use classic::spill::Spill;
+use native::BulkBuffers;
 use shutdown::Shutdown;
 use strangers::Strangers;
 
@@ -61,6 +60,7 @@ pub(crate) struct Common {
     memory: ReplyMemory,
     spill: Spill,
     strangers: Strangers,
+    bulk_buffers: BulkBuffers,
     shutdown: Shutdown,
     next_id: AtomicU64,
 }
@@ -91,6 +91,7 @@ impl Server {
                 memory: ReplyMemory::new(config.reply_memory),
                 spill,
                 strangers: Strangers::new()?,
+                bulk_buffers: BulkBuffers::new(),
                 shutdown: Shutdown::new(),
                 next_id: AtomicU64::new(1),
                 config,
@@ -215,86 +216,10 @@ impl Server {
 }
 
 impl Common {
-    /// Accepts until the server drains; then takes in who has connected before, and closes.
-    async fn accept_all(
-        self: Arc<Self>,
-        listener: Listener,
-        running: mpsc::Sender<()>,
-    ) -> io::Result<()> {
-        let transport = listener.transport();
-        info!(address = %listener.address(), "listening");
-        let (fd, file) = listener.into_parts();
-        let fd = watch(fd, Interest::READABLE)?;
-        let accept_more = async {
-            loop {
-                let mut ready = fd.readable().await?;
-                let permit = match self.budget.try_connection() {
-                    Some(permit) => permit,
-                    // If no connection is waiting, no idle one needs to be closed to make room.
-                    None if ready_now(&fd, PollFlags::IN).is_empty() => {
-                        ready.clear_ready();
-                        continue;
-                    }
-                    None => self.budget.connection().await,
-                };
-                match accept(fd.get_ref()) {
-                    Ok(socket) => self.clone().start(socket, transport, permit, &running),
-                    Err(Errno::AGAIN) => ready.clear_ready(),
-                    Err(error) => endure(error).await,
-                }
-            }
-        };
-        let result: io::Result<()> = tokio::select! {
-            result = accept_more => result,
-            () = self.shutdown.draining() => Ok(()),
-        };
-        // No more can come, but who has connected before is served.
-        // Taking its lock may block.
-        let _ = tokio::task::spawn_blocking(|| drop(file)).await;
-        while let Some(permit) = self.budget.try_connection() {
-            let Ok(socket) = accept(fd.get_ref()) else {
-                break;
-            };
-            self.clone().start(socket, transport, permit, &running);
-        }
-        result
-    }
-
-    fn start(
-        self: Arc<Self>,
-        socket: OwnedFd,
-        transport: Transport,
-        permit: OwnedSemaphorePermit,
-        running: &mpsc::Sender<()>,
-    ) {
-        let running = running.clone();
-        tokio::spawn(async move {
-            if let Err(error) = self.serve(socket, transport).await {
-                warn!(%error, "cannot watch a connection");
-            }
-            drop((permit, running));
-        });
-    }
-
     async fn serve(&self, socket: OwnedFd, transport: Transport) -> io::Result<()> {
         let id = self.next_id.fetch_add(1, Relaxed);
         let socket = Accepted::new(socket, transport, self.strangers.clone())?;
         opening::serve(self, socket, id).await;
         Ok(())
-    }
-}
-
-fn accept(listener: &OwnedFd) -> Result<OwnedFd, Errno> {
-    rustix::io::retry_on_intr(|| {
-        accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
-    })
-}
-
-/// Outlives a moment in which the kernel has no descriptor or no memory for a connection (accept(2)).
-async fn endure(error: Errno) {
-    const PAUSE: Duration = Duration::from_millis(20);
-    if error != Errno::CONNABORTED {
-        warn!(%error, "cannot accept");
-        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -1,61 +1,90 @@
-//! The first bytes of a connection: who speaks which protocol.
+//! The first bytes of a connection: which protocol it speaks.
 
+use std::time::Instant;
+
+use bytes::Bytes;
 use tracing::debug;
 
-use super::Common;
-use super::accepted::{Accepted, Transport};
-use super::classic::Exchange;
-use crate::proto::classic::ServerSession;
-use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent};
+use super::accepted::Accepted;
+use super::budget::eviction::IdleGuard;
+use super::native::Descriptors;
+use super::{Common, classic, native};
+use crate::proto::opening::FirstBytes;
 
-/// What came of waiting for a request.
-enum Opening {
-    Run(Box<Request>),
-    Refused(Refusal),
+/// What a connection begins with.
+enum Opening<'a> {
+    /// All that came belongs to the classic protocol.
+    Classic(Vec<u8>),
+    /// What came behind the opening, and the descriptors that came with it.
+    Native {
+        version: u32,
+        rest: Bytes,
+        descriptors: Descriptors<'a>,
+    },
     /// There is no one to answer, or nothing to answer to.
     Gone,
 }
 
 /// Reads a request and answers it. Returns when the connection can be closed.
 pub(crate) async fn serve(common: &Common, socket: Accepted, id: u64) {
-    let mut session = match socket.transport() {
-        Transport::Unix => ServerSession::new(),
-        Transport::Tcp => ServerSession::new().refuse_http(),
-    };
-    let opening = read(common, &socket, &mut session).await;
-    let exchange = Exchange::new(common, socket, session, id);
-    match opening {
+    let accepted = Instant::now();
+    // From its first moment on: single bytes now and then keep no connection alive.
+    let idle = common.budget.waiting();
+    match read(common, &socket, &idle).await {
+        Opening::Classic(first) => classic::serve(common, socket, id, idle, first).await,
         // On the heap, so that a connection that only waits takes less memory.
-        Opening::Run(request) => Box::pin(exchange.answer(request)).await,
-        Opening::Refused(refusal) => Box::pin(exchange.answer_no(&refusal)).await,
-        Opening::Gone => debug!(id, "client gone before its request was whole"),
+        Opening::Native {
+            version,
+            rest,
+            descriptors,
+        } => {
+            let opened = native::Opened {
+                accepted,
+                version,
+                rest,
+                descriptors,
+            };
+            Box::pin(native::serve(common, socket, id, idle, opened)).await;
+        }
+        Opening::Gone => debug!(id, "client gone before it has said anything"),
     }
 }
 
-/// Reads until the command can be started.
-async fn read(common: &Common, socket: &Accepted, session: &mut ServerSession) -> Opening {
-    // From its first moment on: single bytes now and then keep no connection alive.
-    let idle = common.budget.waiting();
+/// Reads until it is clear which protocol the client speaks.
+async fn read<'a>(common: &'a Common, socket: &Accepted, idle: &IdleGuard<'_>) -> Opening<'a> {
+    let mut first = Vec::new();
     loop {
-        match session.next_event() {
-            Ok(Some(ServerEvent::Run(request))) => return Opening::Run(request),
-            Ok(_) => {}
-            Err(error) => return Opening::Refused(bad_request(&error)),
-        }
         let read = tokio::select! {
             biased;
-            read = socket.receive(|data| session.receive_data(data)) => read,
+            read = socket.receive_with_descriptors(|data| first.extend_from_slice(data)) => read,
             () = idle.evicted() => return Opening::Gone,
             () = common.shutdown.draining() => return Opening::Gone,
         };
-        match read {
-            Ok(0) if !socket.is_hung_up() => session.receive_eof(),
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return Opening::Gone,
+        let received = match read {
+            // A half-close: what came is all.
+            Ok(received) if received.len == 0 && !socket.is_hung_up() => {
+                return Opening::Classic(first);
+            }
+            Ok(received) if received.len > 0 => received,
+            Ok(_) | Err(_) => return Opening::Gone,
+        };
+        let mut descriptors = Descriptors::new(common, socket);
+        descriptors.take(received);
+        match FirstBytes::of(&first) {
+            // Descriptors that came with this are closed: nothing but a request has any.
+            FirstBytes::Unfinished => {}
+            FirstBytes::Native { version, len } => {
+                let rest = Bytes::from(first).slice(len..);
+                if rest.is_empty() {
+                    descriptors = Descriptors::new(common, socket);
+                }
+                return Opening::Native {
+                    version,
+                    rest,
+                    descriptors,
+                };
+            }
+            _ => return Opening::Classic(first),
         }
     }
-}
-
-fn bad_request(error: &ProtocolError) -> Refusal {
-    Refusal::new(RefusalKind::BadRequest, error)
 }

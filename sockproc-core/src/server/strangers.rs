@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 use crate::threads::Threads;
 
@@ -31,6 +31,16 @@ pub(crate) struct Strangers {
     threads: Threads,
     waiting: Arc<AtomicUsize>,
     pauses: Arc<AtomicUsize>,
+}
+
+/// What one read has brought.
+#[derive(Default)]
+pub(crate) struct Received {
+    /// How many bytes.
+    pub(crate) len: usize,
+    pub(crate) fds: Vec<OwnedFd>,
+    /// Whether some descriptors were lost on the way: this process may have no more of them.
+    pub(crate) is_cut: bool,
 }
 
 /// As long as this lives, no connection is read that could bring descriptors.
@@ -53,22 +63,23 @@ impl Strangers {
         })
     }
 
-    /// Reads from a unix socket, and has descriptors closed that come with the bytes.
-    pub(crate) fn read(&self, socket: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    /// Reads from a unix socket. Descriptors that come with the bytes are the caller's.
+    pub(crate) fn read(socket: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<Received> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(buffer)];
-        let received = recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let message = recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
         let mut fds = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(sent) = message {
+        for part in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(sent) = part {
                 fds.extend(sent);
             }
         }
-        if !fds.is_empty() {
-            self.close(fds);
-        }
-        Ok(received.bytes)
+        Ok(Received {
+            len: message.bytes,
+            fds,
+            is_cut: message.flags.contains(ReturnFlags::CTRUNC),
+        })
     }
 
     /// Resolves when there is room for more descriptors: those of one client are not to use up those of
@@ -86,7 +97,11 @@ impl Strangers {
         Pause(self.pauses.clone())
     }
 
-    fn close(&self, fds: Vec<OwnedFd>) {
+    /// Closes descriptors on threads of their own.
+    pub(crate) fn close(&self, fds: Vec<OwnedFd>) {
+        if fds.is_empty() {
+            return;
+        }
         self.waiting.fetch_add(fds.len(), Relaxed);
         let waiting = self.waiting.clone();
         let close = move || {

@@ -15,6 +15,9 @@ const MIN_WAITING: Duration = Duration::from_millis(500);
 /// when no connection waits for a request.
 pub(crate) const MIN_STALLED: Duration = Duration::from_secs(10);
 
+/// How long a client may read nothing of what its run has written, once the leader has exited.
+const MIN_ENDED: Duration = Duration::from_secs(60);
+
 /// Connections that wait for their clients, by the moment since which they do.
 #[derive(Default)]
 pub(super) struct Idle {
@@ -22,6 +25,7 @@ pub(super) struct Idle {
     waiting: BTreeMap<Key, Arc<Notify>>,
     stalled: BTreeMap<Key, Arc<Notify>>,
     held_back: BTreeMap<Key, Arc<Notify>>,
+    ended: BTreeMap<Key, Arc<Notify>>,
     /// As `stalled`, while the spill file holds some of the reply.
     stalled_spill: BTreeMap<Key, Arc<Notify>>,
 }
@@ -34,6 +38,7 @@ enum WaitsFor {
     Reader,
     Stdin,
     SpillReader,
+    EndedReader,
 }
 
 /// A connection that waits for its client, as long as this lives.
@@ -51,6 +56,7 @@ impl Idle {
             WaitsFor::Reader => &mut self.stalled,
             WaitsFor::Stdin => &mut self.held_back,
             WaitsFor::SpillReader => &mut self.stalled_spill,
+            WaitsFor::EndedReader => &mut self.ended,
         }
     }
 
@@ -65,6 +71,7 @@ impl Idle {
             .or_else(|| evict_longest(first, MIN_STALLED))
             .or_else(|| evict_longest(second, MIN_STALLED))
             .or_else(|| evict_longest(&mut self.held_back, MIN_STALLED))
+            .or_else(|| evict_longest(&mut self.ended, MIN_ENDED))
     }
 }
 
@@ -102,6 +109,11 @@ impl Budget {
     /// Says the same, while the spill file holds some of the reply.
     pub(crate) fn stalled_with_spill(&self) -> IdleGuard<'_> {
         self.idle(WaitsFor::SpillReader)
+    }
+
+    /// Says that a client reads nothing of the output of a run whose leader has exited.
+    pub(crate) fn stalled_at_end(&self) -> IdleGuard<'_> {
+        self.idle(WaitsFor::EndedReader)
     }
 
     /// Tells the client that has read nothing of its spilled reply for longest to give way, if it has

@@ -4,6 +4,7 @@
 //! apart, so that whole requests are answered one by one even when connections hold all the rest.
 
 pub(super) mod eviction;
+pub(crate) mod requests;
 pub(crate) mod rlimits;
 mod starts;
 
@@ -16,6 +17,7 @@ use std::thread;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use eviction::Idle;
+use requests::Requests;
 use rlimits::{open_fds, too_low};
 use starts::{SPAWN_FDS, SpawnPermit, Starts};
 
@@ -35,6 +37,10 @@ pub(crate) struct Budget {
     /// The run that can always be started.
     last_run: Arc<Semaphore>,
     starts: Starts,
+    /// Descriptors that clients have passed to commands which have not been started yet.
+    passed: Arc<Semaphore>,
+    /// The memory of requests that are not whole yet.
+    pub(crate) requests: Requests,
     /// Who can give way, see [`eviction`](super::eviction).
     idle: Mutex<Idle>,
 }
@@ -64,6 +70,8 @@ impl Budget {
             fds: Arc::new(Semaphore::new(fds)),
             last_run: Arc::new(Semaphore::new(1)),
             starts: Starts::new(spawns),
+            passed: Arc::new(Semaphore::new(limit / 4)),
+            requests: Requests::new(),
             idle: Mutex::default(),
         })
     }
@@ -95,6 +103,13 @@ impl Budget {
     /// Room for the descriptors that exist only while a command is being started.
     pub(crate) async fn spawn(&self) -> SpawnPermit<'_> {
         self.starts.begin(&self.fds).await
+    }
+
+    /// Room for descriptors that wait for the start of the command which they were passed to: a quarter
+    /// of all that this process may have. `None` if there is none now.
+    pub(crate) fn passed(&self, fds: usize) -> Option<OwnedSemaphorePermit> {
+        let fds = u32::try_from(fds).ok()?;
+        self.passed.clone().try_acquire_many_owned(fds).ok()
     }
 
     async fn acquire(&self, fds: u32) -> OwnedSemaphorePermit {

@@ -15,14 +15,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use super::Common;
-use super::accepted::Accepted;
+use super::accepted::{Accepted, Transport};
 use super::budget::RunPermit;
+use super::budget::eviction::IdleGuard;
 use super::completion::{Rules, Stop};
 use super::peer::Peer;
 use super::run;
 use crate::process::{Leader, Pipe, Process, Reaped};
 use crate::proto::classic::{ServerSession, note};
-use crate::proto::{OnDisconnect, Refusal, Request};
+use crate::proto::{OnDisconnect, Refusal, RefusalKind, Request, ServerEvent};
 use outputs::{Outputs, Reason, collect};
 use spill::limits::Allowance;
 use spill::room::Room;
@@ -33,37 +34,87 @@ use stdin::{Feed, StdinEnd};
 const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
 /// A connection on its way through its one exchange.
-pub(crate) struct Exchange<'a> {
+struct Exchange<'a> {
     common: &'a Common,
     socket: Accepted,
     session: ServerSession,
     id: u64,
 }
 
-impl<'a> Exchange<'a> {
-    /// An exchange whose request has been read.
-    pub(crate) fn new(
-        common: &'a Common,
-        socket: Accepted,
-        session: ServerSession,
-        id: u64,
-    ) -> Self {
-        Self {
-            common,
-            socket,
-            session,
-            id,
+/// What came of waiting for a request.
+enum Asked {
+    Run(Box<Request>),
+    Refused(Refusal),
+    /// There is no one to answer, or nothing to answer to.
+    Gone,
+}
+
+/// Answers one request, which begins with `first`. Returns when the connection can be closed.
+pub(crate) async fn serve(
+    common: &Common,
+    socket: Accepted,
+    id: u64,
+    idle: IdleGuard<'_>,
+    first: Vec<u8>,
+) {
+    let mut session = match socket.transport() {
+        Transport::Unix => ServerSession::new(),
+        Transport::Tcp => ServerSession::new().refuse_http(),
+    };
+    session.receive_data(&first);
+    drop(first);
+    let asked = listen(common, &socket, &mut session, &idle).await;
+    drop(idle);
+    let exchange = Exchange {
+        common,
+        socket,
+        session,
+        id,
+    };
+    match asked {
+        // On the heap, so that a connection that only waits takes less memory.
+        Asked::Run(request) => Box::pin(exchange.answer(request)).await,
+        Asked::Refused(refusal) => Box::pin(exchange.answer_no(&refusal)).await,
+        Asked::Gone => debug!(id, "client gone before its request was whole"),
+    }
+}
+
+/// Reads until the command can be started.
+async fn listen(
+    common: &Common,
+    socket: &Accepted,
+    session: &mut ServerSession,
+    idle: &IdleGuard<'_>,
+) -> Asked {
+    loop {
+        match session.next_event() {
+            Ok(Some(ServerEvent::Run(request))) => return Asked::Run(request),
+            Ok(_) => {}
+            Err(error) => return Asked::Refused(Refusal::new(RefusalKind::BadRequest, error)),
+        }
+        let read = tokio::select! {
+            biased;
+            read = socket.receive(|data| session.receive_data(data)) => read,
+            () = idle.evicted() => return Asked::Gone,
+            () = common.shutdown.draining() => return Asked::Gone,
+        };
+        match read {
+            Ok(0) if !socket.is_hung_up() => session.receive_eof(),
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Asked::Gone,
         }
     }
+}
 
+impl<'a> Exchange<'a> {
     /// Runs the command and answers. Returns when the connection can be closed.
-    pub(crate) async fn answer(mut self, request: Box<Request>) {
+    async fn answer(mut self, request: Box<Request>) {
         let answered = self.run_when_there_is_room(request).await;
         self.close(answered).await;
     }
 
     /// Answers what cannot be run. Returns when the connection can be closed.
-    pub(crate) async fn answer_no(self, refusal: &Refusal) {
+    async fn answer_no(self, refusal: &Refusal) {
         let answered = self.refuse(refusal).await;
         self.close(answered).await;
     }

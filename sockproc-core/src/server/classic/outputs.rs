@@ -8,7 +8,8 @@ use super::spill::room::Room;
 use super::spool::Spool;
 use crate::process::pump::Sink;
 use crate::process::{Leader, Pipe};
-use crate::server::completion::{Activity, Completion, Output, Rules, Stop, complete};
+use crate::server::activity::Activity;
+use crate::server::completion::{Completion, Output, Rules, Stop, complete};
 
 /// Both streams of a run that is over.
 pub(crate) struct Outputs {

@@ -1,0 +1,221 @@
+//! What is heard from a client and said to it, while its run goes on or waits.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::SetOnce;
+
+use super::signals::Signals;
+use super::stdin::StdinQueue;
+use crate::proto::native::{HEADER_LEN, ServerSession};
+use crate::proto::{ProtocolError, ServerEvent, Stream};
+use crate::server::Common;
+use crate::server::accepted::Accepted;
+
+/// Both directions of one connection. What is said never waits for what is heard.
+pub(super) struct Conversation<'a> {
+    pub(super) common: &'a Common,
+    pub(super) socket: Accepted,
+    session: Mutex<ServerSession>,
+    /// Frames are written whole, one after another.
+    writing: tokio::sync::Mutex<Writing>,
+    /// Set when the client has gone, or has broken the protocol: nothing more is said to it.
+    gone: SetOnce<()>,
+    pub(super) cancelled: SetOnce<()>,
+    pub(super) stdin: StdinQueue,
+    pub(super) signals: Signals,
+    /// Whether a client that does not read may be left where descriptors are short.
+    may_be_left: AtomicBool,
+}
+
+/// A frame on its way. If its writer is dropped, the next one goes on with it.
+#[derive(Default)]
+struct Writing {
+    frame: Vec<u8>,
+    written: usize,
+    /// Passed with the first byte.
+    fd: Option<OwnedFd>,
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn new(common: &'a Common, socket: Accepted, session: ServerSession) -> Self {
+        Self {
+            common,
+            socket,
+            session: Mutex::new(session),
+            writing: tokio::sync::Mutex::default(),
+            gone: SetOnce::new(),
+            cancelled: SetOnce::new(),
+            stdin: StdinQueue::new(),
+            signals: Signals::new(),
+            may_be_left: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn session(&self) -> MutexGuard<'_, ServerSession> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves once the client has gone.
+    pub(super) async fn gone(&self) {
+        self.gone.wait().await;
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get().is_some()
+    }
+
+    /// Takes the client for gone.
+    pub(super) fn give_up(&self) {
+        let _ = self.gone.set(());
+    }
+
+    /// Lets a client that reads nothing be left where descriptors are short.
+    pub(super) fn let_be_left(&self) {
+        self.may_be_left.store(true, Relaxed);
+    }
+
+    /// Hears what the client says, until it has gone.
+    pub(super) async fn hear(&self) {
+        let mut direct = Vec::new();
+        // Some may have come with the request.
+        self.see_to_events().await;
+        while !self.is_gone() {
+            let left = self.session().stdin_left();
+            let read = if left == 0 {
+                let feed = |data: &[u8]| self.session().receive_data(data);
+                self.socket.receive(feed).await
+            } else {
+                self.hear_stdin(&mut direct, left).await
+            };
+            if !matches!(read, Ok(1..)) {
+                self.session().receive_eof();
+            }
+            self.see_to_events().await;
+        }
+    }
+
+    /// Sees to everything that the session has to tell. A client that breaks the protocol is told so,
+    /// and taken for gone.
+    pub(super) async fn see_to_events(&self) {
+        if let Err(error) = self.take_events() {
+            self.give_up();
+            let last = self.session().send_failed(&error);
+            let _ = self.write(last.to_vec(), None).await;
+        }
+    }
+
+    /// Reads and forgets what the client still sends, until it closes.
+    pub(super) async fn discard(&self) {
+        while matches!(self.socket.discard().await, Ok(1..)) {}
+    }
+
+    /// Reads stdin past the session.
+    async fn hear_stdin(&self, buffer: &mut Vec<u8>, left: u64) -> io::Result<usize> {
+        let len = self.socket.read_into(buffer, left).await?;
+        if self.session().receive_stdin(len as u64).is_ok() {
+            self.stdin.push(&buffer[..len]);
+        }
+        Ok(len)
+    }
+
+    fn take_events(&self) -> Result<(), ProtocolError> {
+        loop {
+            let event = self.session().next_event()?;
+            match event {
+                Some(ServerEvent::Stdin(data)) => self.stdin.push(&data),
+                Some(ServerEvent::StdinEnd) => self.stdin.end(),
+                Some(ServerEvent::Signal { number, to }) => self.signals.push(number, to),
+                Some(ServerEvent::Cancel) => drop(self.cancelled.set(())),
+                Some(ServerEvent::Gone) => self.give_up(),
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Says what `frame` makes of the session, `fd` with it. Nothing is said to a client that has gone.
+    pub(super) async fn say(
+        &self,
+        frame: impl FnOnce(&mut ServerSession) -> Result<Bytes, ProtocolError>,
+        fd: Option<OwnedFd>,
+    ) {
+        let frame = frame(&mut self.session());
+        match frame {
+            Ok(frame) => self.write_unless_gone(frame.to_vec(), fd).await,
+            Err(error) => tracing::debug!(%error, "not said"),
+        }
+    }
+
+    /// Says the next bytes of a stream, which stand in `frame` behind room for a header.
+    pub(super) async fn say_data(&self, stream: Stream, mut frame: Vec<u8>) {
+        let len = frame.len() - HEADER_LEN;
+        let header = self.session().send_data(stream, len);
+        if let Ok(header) = header {
+            frame[..HEADER_LEN].copy_from_slice(&header);
+            self.write_unless_gone(frame, None).await;
+        }
+    }
+
+    async fn write_unless_gone(&self, frame: Vec<u8>, fd: Option<OwnedFd>) {
+        if self.is_gone() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            written = self.write(frame, fd) => if written.is_err() {
+                self.give_up();
+            },
+            () = self.gone() => {}
+        }
+    }
+
+    async fn write(&self, frame: Vec<u8>, fd: Option<OwnedFd>) -> io::Result<()> {
+        let mut writing = self.writing.lock().await;
+        self.finish(&mut writing).await?;
+        *writing = Writing {
+            frame,
+            written: 0,
+            fd,
+        };
+        self.finish(&mut writing).await
+    }
+
+    /// Writes what is left of a frame.
+    async fn finish(&self, writing: &mut Writing) -> io::Result<()> {
+        while writing.written < writing.frame.len() {
+            let rest = &writing.frame[writing.written..];
+            let len = if let Some(fd) = &writing.fd {
+                self.socket.write_with(rest, fd.as_fd()).await?
+            } else {
+                match self.socket.try_write(rest) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.write_in_time(rest).await?
+                    }
+                    written => written?,
+                }
+            };
+            writing.fd = None;
+            writing.written += len;
+        }
+        *writing = Writing::default();
+        Ok(())
+    }
+
+    /// Waits until the client reads; gives up on one that reads nothing while others need room, or while
+    /// the server ends.
+    async fn write_in_time(&self, data: &[u8]) -> io::Result<usize> {
+        if !self.may_be_left.load(Relaxed) {
+            return self.socket.write(data).await;
+        }
+        let stalled = self.common.budget.stalled_at_end();
+        tokio::select! {
+            biased;
+            written = self.socket.write(data) => written,
+            () = stalled.evicted() => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! One native exchange: request, run, frames in both directions.
+
+mod conversation;
+mod descriptors;
+mod output;
+mod signals;
+mod stdin;
+mod supervise;
+
+pub(super) use descriptors::Descriptors;
+pub(super) use output::BulkBuffers;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::time::{sleep, sleep_until};
+use tracing::{debug, warn};
+
+use super::Common;
+use super::accepted::{Accepted, Transport};
+use super::budget::RunPermit;
+use super::budget::eviction::IdleGuard;
+use super::peer::Peer;
+use super::run::{self, NotStarted};
+use crate::process::Passed;
+use crate::proto::native::ServerSession;
+use crate::proto::opening::{GREETING, VERSION, refuse_version};
+use crate::proto::{OnDisconnect, Refusal, RefusalKind, Request, ServerEvent};
+use conversation::Conversation;
+use supervise::{Run, after};
+
+/// From accept to the last byte of RUN.
+const MAX_OPENING: Duration = Duration::from_secs(30);
+
+/// After the last frame a client has this long to close.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A connection whose opening has been read.
+pub(crate) struct Opened<'a> {
+    pub(crate) accepted: Instant,
+    pub(crate) version: u32,
+    /// What came behind the opening, and the descriptors that came with it.
+    pub(crate) rest: Bytes,
+    pub(crate) descriptors: Descriptors<'a>,
+}
+
+/// What came of waiting for a request.
+enum Asked {
+    Run(Box<Request>),
+    Refused(Refusal),
+    /// The client has broken the protocol, or asked for something bad: this answers it.
+    Failed(Bytes),
+    /// There is no one to answer.
+    Gone,
+}
+
+/// Answers one request. Returns when the connection can be closed.
+pub(crate) async fn serve(
+    common: &Common,
+    socket: Accepted,
+    id: u64,
+    idle: IdleGuard<'_>,
+    opened: Opened<'_>,
+) {
+    let mut session = ServerSession::new();
+    let mut descriptors = opened.descriptors;
+    if opened.version != VERSION {
+        let answer = refuse_version(opened.version);
+        return Exchange::new(common, socket, session, id)
+            .end_with(answer)
+            .await;
+    }
+    // The kernel takes as little as this of a fresh connection at once.
+    if socket.try_write(GREETING).ok() != Some(GREETING.len()) {
+        return debug!(id, "client gone behind its opening");
+    }
+    session.receive_data(&opened.rest);
+    let asked = {
+        let listening = listen(common, &socket, &mut session, &mut descriptors);
+        let deadline = opened.accepted + MAX_OPENING;
+        tokio::select! {
+            biased;
+            asked = listening => asked,
+            () = idle.evicted() => Asked::Refused(busy("other connections need the room")),
+            () = common.shutdown.draining() => Asked::Refused(NotStarted::ShuttingDown.into()),
+            () = sleep_until(deadline.into()) => Asked::Gone,
+        }
+    };
+    drop(idle);
+    let exchange = Exchange::new(common, socket, session, id);
+    match asked {
+        Asked::Run(request) => match descriptors.for_request(&request) {
+            Ok(passed) => Box::pin(exchange.answer(&request, passed)).await,
+            Err(refusal) => exchange.refuse(refusal).await,
+        },
+        Asked::Refused(refusal) => exchange.refuse(refusal).await,
+        Asked::Failed(answer) => exchange.end_with(answer).await,
+        Asked::Gone => debug!(id, "client gone before its request was whole"),
+    }
+}
+
+/// Reads until the request is whole.
+async fn listen(
+    common: &Common,
+    socket: &Accepted,
+    session: &mut ServerSession,
+    descriptors: &mut Descriptors<'_>,
+) -> Asked {
+    let mut charge = common.budget.requests.begin(socket.peer_uid());
+    loop {
+        match session.next_event() {
+            Ok(Some(ServerEvent::Run(request))) => return Asked::Run(request),
+            Ok(Some(ServerEvent::Gone)) => return Asked::Gone,
+            Ok(_) => {}
+            Err(error) => return Asked::Failed(session.send_failed(&error)),
+        }
+        if charge.set(session.held()).is_err() {
+            return Asked::Refused(busy("too many requests are not whole yet"));
+        }
+        let read = socket.receive_with_descriptors(|data| session.receive_data(data));
+        match read.await {
+            Ok(received) if received.len > 0 => descriptors.take(received),
+            Ok(_) => session.receive_eof(),
+            Err(_) => return Asked::Gone,
+        }
+    }
+}
+
+/// A connection on its way through its one exchange.
+struct Exchange<'a> {
+    conversation: Conversation<'a>,
+    id: u64,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(common: &'a Common, socket: Accepted, session: ServerSession, id: u64) -> Self {
+        let conversation = Conversation::new(common, socket, session);
+        Self { conversation, id }
+    }
+
+    /// Runs the command and tells its client of it. Returns when the connection can be closed.
+    async fn answer(self, request: &Request, passed: Vec<Passed>) {
+        let answered = {
+            let (hear, run) = (
+                self.conversation.hear(),
+                self.run_when_there_is_room(request, passed),
+            );
+            let hear = async {
+                hear.await;
+                std::future::pending().await
+            };
+            tokio::select! {
+                biased;
+                never = hear => never,
+                answered = run => answered,
+            }
+        };
+        match answered {
+            Ok(()) => self.see_off().await,
+            Err(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    async fn run_when_there_is_room(
+        &self,
+        request: &Request,
+        passed: Vec<Passed>,
+    ) -> Result<(), Refusal> {
+        let (conversation, common) = (&self.conversation, self.conversation.common);
+        if request.token.is_some() && common.config.token.is_none() {
+            // It proves nothing here, and whoever sends it may have meant another server.
+            let message = "token: this server asks for none";
+            return Err(Refusal::new(RefusalKind::Policy, message));
+        }
+        let gone = async {
+            conversation.gone().await;
+            if request.on_disconnect == Some(OnDisconnect::Finish) {
+                std::future::pending().await
+            }
+        };
+        let permit = tokio::select! {
+            biased;
+            () = common.shutdown.killing() => return Err(NotStarted::ShuttingDown.into()),
+            () = gone => return Ok(()),
+            _ = conversation.cancelled.wait() => return Err(cancelled()),
+            permit = common.budget.run() => permit,
+            () = after(request.limits.queue_timeout) => return Err(queue_timeout(request)),
+        };
+        self.run(request, passed, permit).await
+    }
+
+    async fn run(
+        &self,
+        request: &Request,
+        passed: Vec<Passed>,
+        permit: RunPermit,
+    ) -> Result<(), Refusal> {
+        let (conversation, id) = (&self.conversation, self.id);
+        let process = run::start(conversation.common, request, passed).await?;
+        let run = Run {
+            conversation,
+            request,
+            id,
+        };
+        Box::pin(run.supervise(process, permit)).await;
+        Ok(())
+    }
+
+    async fn refuse(self, refusal: Refusal) {
+        let (peer, kind, reason) = (
+            Peer(&self.conversation.socket),
+            refusal.kind,
+            &refusal.message,
+        );
+        warn!(id = self.id, %peer, ?kind, reason, "refused");
+        self.conversation.let_be_left();
+        let discard = self.conversation.discard();
+        let refused = |session: &mut ServerSession| session.send_refused(&refusal);
+        tokio::select! {
+            biased;
+            () = self.conversation.say(refused, None) => {}
+            () = discard => {}
+        }
+        self.see_off().await;
+    }
+
+    /// Says the last frame, which the session has made already.
+    async fn end_with(self, answer: Bytes) {
+        self.conversation.let_be_left();
+        tokio::select! {
+            biased;
+            () = self.conversation.say(|_| Ok(answer), None) => {}
+            () = self.conversation.discard() => {}
+        }
+        self.see_off().await;
+    }
+
+    /// Ends our direction and waits for the client to end its own: a close with unread bytes would
+    /// reset the connection, and on TCP the last frames with it.
+    async fn see_off(&self) {
+        /// Time between two looks at what the client's kernel has taken.
+        const LOOK: Duration = Duration::from_millis(20);
+        let (socket, common) = (&self.conversation.socket, self.conversation.common);
+        socket.half_close();
+        let stalled = common.budget.stalled_at_end();
+        let taken = async {
+            while socket.transport() == Transport::Tcp && socket.untaken() > 0 {
+                sleep(LOOK).await;
+            }
+            let idle = common.budget.waiting();
+            tokio::select! {
+                () = sleep(CLOSE_PATIENCE) => {}
+                () = idle.evicted() => {}
+            }
+        };
+        tokio::select! {
+            () = self.conversation.discard() => {}
+            () = taken => {}
+            () = stalled.evicted() => {}
+            () = common.shutdown.leaving(CLOSE_PATIENCE) => {}
+            () = common.shutdown.killing() => {}
+        }
+    }
+}
+
+fn busy(message: &str) -> Refusal {
+    Refusal::new(RefusalKind::Busy, message)
+}
+
+fn cancelled() -> Refusal {
+    Refusal::new(RefusalKind::Cancelled, "cancelled before it was started")
+}
+
+fn queue_timeout(request: &Request) -> Refusal {
+    let ms = request.limits.queue_timeout.map_or(0, |limit| limit.get());
+    Refusal::new(
+        RefusalKind::QueueTimeout,
+        format_args!("no room for {ms} ms"),
+    )
+}

@@ -1,0 +1,236 @@
+//! A native run from its start to EXITED.
+
+use std::time::{Duration, Instant};
+
+use rustix::io::fcntl_dupfd_cloexec;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::conversation::Conversation;
+use super::output::{Frames, Tally};
+use super::stdin::{self, Open};
+use crate::process::{Leader, Process, Reaped};
+use crate::proto::native::ServerSession;
+use crate::proto::{EndedBy, Exit, ExitStatus, Millis, OnDisconnect, Request, Stream};
+use crate::server::accepted::Transport;
+use crate::server::activity::Activity;
+use crate::server::budget::RunPermit;
+use crate::server::completion::{Completion, Rules, Stop, complete};
+use crate::server::peer::Peer;
+use crate::server::run;
+
+/// How long streams that others hold are read after the leader's exit.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why the server ends a native run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// For a reason that its client is told.
+    Said(EndedBy),
+    /// Its client has gone.
+    Gone,
+}
+
+/// A run on its way.
+pub(super) struct Run<'a> {
+    pub(super) conversation: &'a Conversation<'a>,
+    pub(super) request: &'a Request,
+    pub(super) id: u64,
+}
+
+impl Run<'_> {
+    /// Owns a command until it is reaped, and tells its client everything of it.
+    pub(super) async fn supervise(&self, process: Process, mut permit: RunPermit) {
+        let conversation = self.conversation;
+        let Process {
+            leader,
+            stdin,
+            stdout,
+            stderr,
+        } = process;
+        let (begun, pid) = (Instant::now(), leader.pid());
+        info!(id = self.id, peer = %Peer(&conversation.socket), pid, "started");
+        let permit_of_stdin = permit.take_stdin();
+        let open = stdin.map(|pipe| Open {
+            pipe,
+            _permit: permit_of_stdin,
+        });
+        let (stop, activity) = (Stop::new(), Activity::new());
+        let tally = Tally::new(&self.request.limits, &stop);
+        let frames = |stream, is_piped| Frames::new(conversation, &tally, stream, is_piped);
+        let mut out = frames(Stream::Stdout, stdout.is_some());
+        let mut err = frames(Stream::Stderr, stderr.is_some());
+        let rules = self.rules(&stop);
+        let complete = complete(
+            &leader,
+            [stdout, stderr],
+            [&mut out, &mut err],
+            &activity,
+            &rules,
+        );
+        let completion = tokio::select! {
+            biased;
+            never = self.serve_client(&leader, open, &activity, &stop) => never,
+            // Boxed, as a future that is handed on takes its room at every step.
+            completion = Box::pin(complete) => completion,
+        };
+        conversation.let_be_left();
+        out.finish().await;
+        err.finish().await;
+        let mut exit = self.exit(&leader, &completion, &stop).await;
+        (exit.stdout, exit.stderr) = tally.moved();
+        self.reap(leader, permit, &completion, &mut exit).await;
+        exit.wall_us = micros(begun.elapsed());
+        self.log(pid, &exit);
+        conversation
+            .say(|session| session.send_exited(&exit), None)
+            .await;
+    }
+
+    /// Everything that goes on beside the output; never resolves.
+    async fn serve_client<T>(
+        &self,
+        leader: &Leader,
+        open: Option<Open>,
+        activity: &Activity,
+        stop: &Stop<Why>,
+    ) -> T {
+        let conversation = self.conversation;
+        tokio::select! {
+            biased;
+            // The first frame of all.
+            never = self.tell_started(leader) => never,
+            never = Box::pin(stdin::feed(conversation, open, self.on_disconnect())) => never,
+            never = stdin::return_credit(conversation) => never,
+            never = conversation.signals.deliver(leader) => never,
+            never = self.watch(leader, activity, stop) => never,
+        }
+    }
+
+    fn on_disconnect(&self) -> OnDisconnect {
+        self.request.on_disconnect.unwrap_or(OnDisconnect::Kill)
+    }
+
+    fn rules<'b>(&'b self, stop: &'b Stop<Why>) -> Rules<'b, Why> {
+        let (limits, common) = (&self.request.limits, self.conversation.common);
+        Rules {
+            linger: Some(limits.linger.map_or(LINGER, duration)),
+            grace: limits.grace.map_or(common.config.kill_grace, duration),
+            shutdown: &common.shutdown,
+            stop,
+        }
+    }
+
+    /// Says that the command runs; what was held until then is heard now. Never resolves.
+    async fn tell_started<T>(&self, leader: &Leader) -> T {
+        let conversation = self.conversation;
+        let wants_pidfd = self.request.pidfd && conversation.socket.transport() == Transport::Unix;
+        let pidfd = wants_pidfd.then(|| fcntl_dupfd_cloexec(leader.pidfd(), 3).ok());
+        let pid = leader.pid().unsigned_abs();
+        let started = |session: &mut ServerSession| session.send_started(pid);
+        conversation.say(started, pidfd.flatten()).await;
+        conversation.see_to_events().await;
+        never().await
+    }
+
+    /// Ends the run when one of its limits is reached, or its client wants it; never resolves.
+    async fn watch<T>(&self, leader: &Leader, activity: &Activity, stop: &Stop<Why>) -> T {
+        let limits = &self.request.limits;
+        let idle = async {
+            let Some(longest) = limits.idle_timeout else {
+                return never().await;
+            };
+            tokio::select! {
+                () = activity.idle(duration(longest)) => {}
+                () = leader.exited() => never().await,
+            }
+        };
+        let gone = async {
+            self.conversation.gone().await;
+            if self.on_disconnect() == OnDisconnect::Finish {
+                never().await
+            }
+        };
+        let why = tokio::select! {
+            biased;
+            _ = self.conversation.cancelled.wait() => Why::Said(EndedBy::Cancel),
+            () = gone => Why::Gone,
+            () = after(limits.timeout) => Why::Said(EndedBy::Timeout),
+            () = idle => Why::Said(EndedBy::IdleTimeout),
+        };
+        stop.stop(why);
+        never().await
+    }
+
+    /// What is known before the leader is reaped.
+    async fn exit(&self, leader: &Leader, completion: &Completion, stop: &Stop<Why>) -> Exit {
+        let mut exit = Exit::default();
+        let survivors = match completion {
+            Completion::AtEnd => None,
+            Completion::Lingered => Some(leader.count_survivors().await),
+            Completion::Ended(ended) => Some(ended.survivors),
+        };
+        if let Some(survivors) = survivors {
+            exit.survivors = u32::try_from(survivors).unwrap_or(u32::MAX);
+            exit.tree = Some(leader.reach());
+        }
+        exit.ended_by = match (stop.reason(), completion) {
+            // It has gone past its limit even if it has ended by itself since.
+            (Some(Why::Said(EndedBy::OutputLimit)), _) => Some(EndedBy::OutputLimit),
+            (Some(Why::Said(reason)), Completion::Ended(_)) => Some(*reason),
+            (None, Completion::Ended(_)) => Some(EndedBy::Shutdown),
+            _ => None,
+        };
+        exit
+    }
+
+    /// Waits for the leader, unless nothing ends it.
+    async fn reap(
+        &self,
+        leader: Leader,
+        permit: RunPermit,
+        completion: &Completion,
+        exit: &mut Exit,
+    ) {
+        let pid = leader.pid();
+        if matches!(completion, Completion::Ended(ended) if ended.has_leader) {
+            return run::leave(leader, permit);
+        }
+        match run::reap(leader, permit).await {
+            Ok(reaped) => set_reaped(exit, reaped),
+            Err(error) => warn!(id = self.id, pid, %error, "wait status lost"),
+        }
+    }
+
+    fn log(&self, pid: i32, exit: &Exit) {
+        let (id, status, ms) = (self.id, exit.status, exit.wall_us / 1000);
+        let (ended_by, survivors) = (exit.ended_by, exit.survivors);
+        info!(id, pid, ms, ?ended_by, survivors, %status, "exited");
+    }
+}
+
+fn set_reaped(exit: &mut Exit, reaped: Reaped) {
+    exit.status = ExitStatus::from(reaped.status);
+    exit.user_us = micros(reaped.user);
+    exit.system_us = micros(reaped.system);
+}
+
+/// Resolves after a limit, if there is one.
+pub(super) async fn after(limit: Option<Millis>) {
+    match limit {
+        Some(limit) => sleep(duration(limit)).await,
+        None => never().await,
+    }
+}
+
+async fn never<T>() -> T {
+    std::future::pending().await
+}
+
+fn duration(limit: Millis) -> Duration {
+    Duration::from_millis(limit.get())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

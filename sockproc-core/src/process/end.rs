@@ -32,8 +32,8 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 /// A stopped process would sleep through SIGTERM alone.
 const TERMINATE: &[Signal] = &[Signal::TERM, Signal::CONT];
 
-/// What a shell with job control ends for: it ignores SIGTERM.
-const HANG_UP: &[Signal] = &[Signal::HUP, Signal::TERM, Signal::CONT];
+/// What a session gets that loses its terminal. A shell with job control ignores SIGTERM.
+const HANG_UP: &[Signal] = &[Signal::HUP, Signal::CONT];
 
 /// What ends trees. Its thread ends when the last clone is dropped and the last tree has ended.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -46,15 +47,13 @@ pub(crate) trait Output: Sink {
     fn has_failed(&self) -> bool;
 }
 
-/// How the output of a run came to be complete.
-#[derive(Debug)]
-pub(crate) enum Completion {
-    /// All streams came to their ends, and the leader has exited.
-    AtEnd,
-    /// The leader has exited, and others still hold a stream.
-    Lingered,
-    /// The run was ended.
-    Ended(Ended),
+/// How the output of a run came to be complete. The leader has exited, or nothing ends it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Completion {
+    /// Whether all streams came to their ends: no process holds them any more.
+    pub(crate) at_end: bool,
+    /// What came of the end of the tree, if the run was ended.
+    pub(crate) ended: Option<Ended>,
 }
 
 impl<R> Stop<R> {
@@ -86,6 +85,7 @@ pub(crate) async fn complete<S: Output, R>(
     rules: &Rules<'_, R>,
 ) -> Completion {
     let [mut first, mut second] = sinks.map(|sink| Watched { sink, activity });
+    let is_ending = AtomicBool::new(false);
     let ended = {
         let whole = async {
             tokio::join!(
@@ -96,8 +96,15 @@ pub(crate) async fn complete<S: Output, R>(
         };
         tokio::select! {
             biased;
-            () = whole => return Completion::AtEnd,
-            end = end(leader, activity, rules) => end,
+            () = whole => {
+                // The tree may be larger than what holds the streams.
+                let ended = match is_ending.load(Relaxed) {
+                    true => Some(leader.terminate(rules.grace).await),
+                    false => None,
+                };
+                return Completion { at_end: true, ended };
+            }
+            ended = end(leader, activity, rules, &is_ending) => ended,
         }
     };
     for (pipe, watched) in pipes.iter().zip([first, second]) {
@@ -105,7 +112,10 @@ pub(crate) async fn complete<S: Output, R>(
             read_rest(pipe, watched).await;
         }
     }
-    ended
+    Completion {
+        at_end: false,
+        ended,
+    }
 }
 
 async fn read_all<S: Output>(pipe: Option<&Pipe>, watched: &mut Watched<'_, S>) {
@@ -133,25 +143,36 @@ async fn read_rest<S: Output>(pipe: &Pipe, mut watched: Watched<'_, S>) {
     }
 }
 
-/// Resolves when the streams count as complete although others may still hold them.
-async fn end<R>(leader: &Leader, activity: &Activity, rules: &Rules<'_, R>) -> Completion {
+/// Resolves when the streams count as complete although others may still hold them; returns what came of
+/// the end of the tree, if that was ended.
+async fn end<R>(
+    leader: &Leader,
+    activity: &Activity,
+    rules: &Rules<'_, R>,
+    is_ending: &AtomicBool,
+) -> Option<Ended> {
     let killed = async {
         tokio::select! {
             () = rules.shutdown.killing() => {}
             () = rules.stop.stopped.notified() => {}
         }
+        is_ending.store(true, Relaxed);
         let ended = leader.terminate(rules.grace).await;
         activity.silence(AFTER_KILL).await;
-        Completion::Ended(ended)
+        Some(ended)
     };
     let lingered = async {
         match rules.linger {
             Some(linger) => {
                 leader.exited().await;
                 activity.silence(linger).await;
-                Completion::Lingered
             }
             None => std::future::pending().await,
+        }
+        // What was ended while its streams were read is told when it has ended.
+        match is_ending.load(Relaxed) {
+            true => Some(leader.terminate(rules.grace).await),
+            false => None,
         }
     };
     tokio::select! {

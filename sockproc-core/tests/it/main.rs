@@ -18,6 +18,7 @@ mod killed_server;
 mod leaks;
 mod limits;
 mod mended;
+mod native;
 mod options;
 mod pid_1;
 mod pressure;

@@ -9,7 +9,7 @@ use super::spool::Spool;
 use crate::process::pump::Sink;
 use crate::process::{Leader, Pipe};
 use crate::server::activity::Activity;
-use crate::server::completion::{Completion, Output, Rules, Stop, complete};
+use crate::server::completion::{Output, Rules, Stop, complete};
 
 /// Both streams of a run that is over.
 pub(crate) struct Outputs {
@@ -54,8 +54,8 @@ pub(crate) async fn collect(
     Outputs {
         stdout,
         stderr,
-        at_end: matches!(completion, Completion::AtEnd),
-        unkillable: matches!(completion, Completion::Ended(ended) if ended.has_leader),
+        at_end: completion.at_end,
+        unkillable: completion.ended.is_some_and(|ended| ended.has_leader),
         cut: cut.into_inner(),
     }
 }

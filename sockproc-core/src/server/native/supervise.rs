@@ -77,9 +77,9 @@ impl Run<'_> {
         conversation.let_be_left();
         out.finish().await;
         err.finish().await;
-        let mut exit = self.exit(&leader, &completion, &stop).await;
+        let mut exit = self.exit(&leader, completion, &stop).await;
         (exit.stdout, exit.stderr) = tally.moved();
-        self.reap(leader, permit, &completion, &mut exit).await;
+        self.reap(leader, permit, completion, &mut exit).await;
         exit.wall_us = micros(begun.elapsed());
         self.log(pid, &exit);
         conversation
@@ -163,22 +163,22 @@ impl Run<'_> {
     }
 
     /// What is known before the leader is reaped.
-    async fn exit(&self, leader: &Leader, completion: &Completion, stop: &Stop<Why>) -> Exit {
+    async fn exit(&self, leader: &Leader, completion: Completion, stop: &Stop<Why>) -> Exit {
         let mut exit = Exit::default();
-        let survivors = match completion {
-            Completion::AtEnd => None,
-            Completion::Lingered => Some(leader.count_survivors().await),
-            Completion::Ended(ended) => Some(ended.survivors),
+        let survivors = match completion.ended {
+            Some(ended) => Some(ended.survivors),
+            None if completion.at_end => None,
+            None => Some(leader.count_survivors().await),
         };
         if let Some(survivors) = survivors {
             exit.survivors = u32::try_from(survivors).unwrap_or(u32::MAX);
             exit.tree = Some(leader.reach());
         }
-        exit.ended_by = match (stop.reason(), completion) {
+        exit.ended_by = match (stop.reason(), completion.ended) {
             // It has gone past its limit even if it has ended by itself since.
             (Some(Why::Said(EndedBy::OutputLimit)), _) => Some(EndedBy::OutputLimit),
-            (Some(Why::Said(reason)), Completion::Ended(_)) => Some(*reason),
-            (None, Completion::Ended(_)) => Some(EndedBy::Shutdown),
+            (Some(Why::Said(reason)), Some(_)) => Some(*reason),
+            (None, Some(_)) => Some(EndedBy::Shutdown),
             _ => None,
         };
         exit
@@ -189,11 +189,11 @@ impl Run<'_> {
         &self,
         leader: Leader,
         permit: RunPermit,
-        completion: &Completion,
+        completion: Completion,
         exit: &mut Exit,
     ) {
         let pid = leader.pid();
-        if matches!(completion, Completion::Ended(ended) if ended.has_leader) {
+        if completion.ended.is_some_and(|ended| ended.has_leader) {
             return run::leave(leader, permit);
         }
         match run::reap(leader, permit).await {

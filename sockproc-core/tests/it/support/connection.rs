@@ -1,14 +1,21 @@
 //! A raw connection to a server, and the classic answer.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{Shutdown, shutdown, sockopt};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg, shutdown, sockopt,
+};
 
 use super::DEADLINE;
+
+/// The most descriptors that one message carries (`SCM_MAX_FD`).
+pub(crate) const MAX_FDS: usize = 253;
 
 /// One connection; no read and no write on it outlasts the deadline.
 #[derive(Debug)]
@@ -29,6 +36,17 @@ impl Connection {
 
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.0.write_all(bytes.as_ref())
+    }
+
+    /// Sends this with descriptors.
+    #[track_caller]
+    pub(crate) fn send_with_fds(&self, data: &[u8], fds: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
+        let parts = [IoSlice::new(data)];
+        let sent = sendmsg(&self.0, &parts, &mut control, SendFlags::NOSIGNAL);
+        assert_eq!(sent.unwrap(), data.len());
     }
 
     /// Sends a whole request while a thread of its own lets the answer be read meanwhile.
@@ -94,6 +112,34 @@ impl Connection {
             stdout,
             stderr,
         }
+    }
+
+    /// Reads what is there, or waits for some; nothing at the end.
+    #[track_caller]
+    pub(crate) fn read_some(&mut self) -> Vec<u8> {
+        let mut chunk = vec![0; 64 * 1024];
+        let length = self.0.read(&mut chunk).expect("read");
+        chunk.truncate(length);
+        chunk
+    }
+
+    /// Reads what is there, and descriptors that come with it.
+    #[track_caller]
+    pub(crate) fn read_with_fds(&self) -> (Vec<u8>, Vec<OwnedFd>) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut chunk = vec![0; 4096];
+        let mut parts = [IoSliceMut::new(&mut chunk)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = recvmsg(&self.0, &mut parts, &mut control, flags).unwrap();
+        let mut fds = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(sent) = message {
+                fds.extend(sent);
+            }
+        }
+        chunk.truncate(received.bytes);
+        (chunk, fds)
     }
 
     /// Reads exactly `length` bytes.

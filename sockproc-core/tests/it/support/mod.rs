@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(crate) use address::{Address, Transport};
-pub(crate) use connection::{Connection, Reply};
+pub(crate) use connection::{Connection, MAX_FDS, Reply};
 pub(crate) use daemon::{Daemon, Doomed, finish, is_alive, send_signal};
 pub(crate) use frozen::FrozenDisk;
 pub(crate) use procfs::{

@@ -1,0 +1,13 @@
+//! The native protocol, spoken to a real server by a session and a raw connection.
+
+mod bad_input;
+mod client;
+mod descriptors;
+mod disconnect;
+mod hostile;
+mod limits;
+mod linger;
+mod opening;
+mod signals;
+mod start;
+mod streams;

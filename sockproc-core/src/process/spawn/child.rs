@@ -225,7 +225,7 @@ fn execute(plan: &Plan<'_>) -> Fault {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
     }
-    let mut errno = libc::ENOENT;
+    let (mut missing, mut refused) = (libc::ENOENT, None);
     for program in plan.programs {
         // SAFETY: all strings end with a NUL, and both arrays with a null pointer.
         unsafe {
@@ -236,17 +236,12 @@ fn execute(plan: &Plan<'_>) -> Fault {
             );
         }
         match last_errno() {
-            libc::ENOENT | libc::ENOTDIR => {}
-            other => errno = other,
-        }
-        if !matches!(
-            errno,
-            libc::ENOENT | libc::EACCES | libc::ENODEV | libc::ETIMEDOUT
-        ) {
-            break;
+            errno @ (libc::ENOENT | libc::ENOTDIR) => missing = errno,
+            errno @ (libc::EACCES | libc::ENODEV | libc::ETIMEDOUT) => refused = Some(errno),
+            errno => return Fault::new(StartStep::Exec, errno),
         }
     }
-    Fault::new(StartStep::Exec, errno)
+    Fault::new(StartStep::Exec, refused.unwrap_or(missing))
 }
 
 /// Whether the call that returned `result` has succeeded.

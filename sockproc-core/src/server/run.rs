@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::Common;
 use super::budget::RunPermit;
 use crate::process::{Leader, Passed, Process, Reaped, Spec, StartError, StartStep};
-use crate::proto::{Refusal, RefusalKind, Request};
+use crate::proto::{Invocation, Refusal, RefusalKind, Request};
 
 /// Why a request with room for its run was not started.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,31 @@ pub(crate) async fn reap(leader: Leader, permit: RunPermit) -> io::Result<Reaped
 /// it dies.
 pub(crate) fn leave(leader: Leader, permit: RunPermit) {
     tokio::spawn(reap(leader, permit));
+}
+
+impl NotStarted {
+    /// As [`Refusal::from`], and its message names the value of the request at which the kernel failed.
+    pub(crate) fn refusal(self, request: &Request) -> Refusal {
+        let named = match &self {
+            Self::Failed(StartError { step, source }) => value_of(*step, request)
+                .map(|value| format!("{step} \"{}\": {source}", value.escape_ascii())),
+            Self::ShuttingDown => None,
+        };
+        let mut refusal = Refusal::from(self);
+        refusal.message = named.unwrap_or(refusal.message);
+        refusal
+    }
+}
+
+/// What a step works on.
+fn value_of(step: StartStep, request: &Request) -> Option<&Bytes> {
+    match (step, &request.invocation) {
+        (StartStep::Exec, Invocation::Argv(argv)) => {
+            request.programs.first().or_else(|| argv.words().first())
+        }
+        (StartStep::Chdir, _) => request.cwd.as_ref(),
+        _ => None,
+    }
 }
 
 impl From<NotStarted> for Refusal {

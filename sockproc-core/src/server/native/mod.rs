@@ -196,7 +196,8 @@ impl<'a> Exchange<'a> {
         permit: RunPermit,
     ) -> Result<(), Refusal> {
         let (conversation, id) = (&self.conversation, self.id);
-        let process = run::start(conversation.common, request, passed).await?;
+        let process = run::start(conversation.common, request, passed).await;
+        let process = process.map_err(|error| error.refusal(request))?;
         let run = Run {
             conversation,
             request,

@@ -37,7 +37,7 @@ use accepted::{Accepted, Transport};
 use budget::Budget;
 use classic::memory::ReplyMemory;
 use classic::spill::Spill;
-use native::BulkBuffers;
+use native::{BulkBuffers, WideWindows};
 use shutdown::Shutdown;
 use strangers::Strangers;
 
@@ -61,6 +61,7 @@ pub(crate) struct Common {
     spill: Spill,
     strangers: Strangers,
     bulk_buffers: BulkBuffers,
+    wide_windows: WideWindows,
     shutdown: Shutdown,
     next_id: AtomicU64,
 }
@@ -92,6 +93,7 @@ impl Server {
                 spill,
                 strangers: Strangers::new()?,
                 bulk_buffers: BulkBuffers::new(),
+                wide_windows: WideWindows::new(),
                 shutdown: Shutdown::new(),
                 next_id: AtomicU64::new(1),
                 config,

@@ -49,6 +49,8 @@ impl Credit {
 pub(super) struct Window {
     /// The most that may be under way.
     size: u64,
+    /// What that becomes at the start of the command.
+    open_size: u64,
     /// All that the client was ever allowed to send.
     granted: u64,
     /// All that it has begun to send, each frame whole.
@@ -63,6 +65,7 @@ impl Window {
     pub(super) fn new() -> Self {
         Self {
             size: FIRST_WINDOW,
+            open_size: WINDOW,
             granted: FIRST_WINDOW,
             charged: 0,
             taken: 0,
@@ -84,9 +87,14 @@ impl Window {
         Ok(())
     }
 
+    /// Keeps it as it is at the start of the command.
+    pub(super) fn stay_small(&mut self) {
+        self.open_size = FIRST_WINDOW;
+    }
+
     /// The command has been started.
     pub(super) fn open(&mut self) {
-        self.size = WINDOW;
+        self.size = self.open_size;
     }
 
     /// The command has got so much of what came.
@@ -131,6 +139,17 @@ mod tests {
         window.charge(49_152).unwrap();
         let error = ProtocolError::PastCredit { len: 1, credit: 0 };
         assert_eq!(window.charge(1), Err(error));
+    }
+
+    #[test]
+    fn a_window_that_stays_small_returns_only_what_was_taken() {
+        let mut window = Window::new();
+        window.stay_small();
+        window.charge(16_384).unwrap();
+        window.open();
+        assert_eq!(window.grant(), None);
+        window.take(16_384);
+        assert_eq!(window.grant(), Some(16_384));
     }
 
     #[test]

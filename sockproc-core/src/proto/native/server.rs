@@ -110,6 +110,12 @@ impl ServerSession {
         event
     }
 
+    /// Keeps no more stdin under way than [`FIRST_WINDOW`](super::FIRST_WINDOW) while the command runs,
+    /// instead of [`WINDOW`](super::WINDOW). Call it before [`send_started`](Self::send_started).
+    pub fn keep_window_small(&mut self) {
+        self.window.stay_small();
+    }
+
     /// The frame that says that the command runs.
     ///
     /// # Errors

@@ -80,7 +80,6 @@ impl<'a> Conversation<'a> {
 
     /// Hears what the client says, until it has gone.
     pub(super) async fn hear(&self) {
-        let mut direct = Vec::new();
         // Some may have come with the request.
         self.see_to_events().await;
         while !self.is_gone() {
@@ -89,7 +88,7 @@ impl<'a> Conversation<'a> {
                 let feed = |data: &[u8]| self.session().receive_data(data);
                 self.socket.receive(feed).await
             } else {
-                self.hear_stdin(&mut direct, left).await
+                self.hear_stdin(left).await
             };
             if !matches!(read, Ok(1..)) {
                 self.session().receive_eof();
@@ -114,10 +113,12 @@ impl<'a> Conversation<'a> {
     }
 
     /// Reads stdin past the session.
-    async fn hear_stdin(&self, buffer: &mut Vec<u8>, left: u64) -> io::Result<usize> {
-        let len = self.socket.read_into(buffer, left).await?;
+    async fn hear_stdin(&self, left: u64) -> io::Result<usize> {
+        let mut piece = Vec::new();
+        let len = self.socket.read_into(&mut piece, left).await?;
+        piece.truncate(len);
         if self.session().receive_stdin(len as u64).is_ok() {
-            self.stdin.push(&buffer[..len]);
+            self.stdin.push(piece);
         }
         Ok(len)
     }
@@ -126,7 +127,7 @@ impl<'a> Conversation<'a> {
         loop {
             let event = self.session().next_event()?;
             match event {
-                Some(ServerEvent::Stdin(data)) => self.stdin.push(&data),
+                Some(ServerEvent::Stdin(data)) => self.stdin.push(data.to_vec()),
                 Some(ServerEvent::StdinEnd) => self.stdin.end(),
                 Some(ServerEvent::Signal { number, to }) => self.signals.push(number, to),
                 Some(ServerEvent::Cancel) => drop(self.cancelled.set(())),

@@ -9,6 +9,7 @@ mod supervise;
 
 pub(super) use descriptors::Descriptors;
 pub(super) use output::BulkBuffers;
+pub(super) use stdin::WideWindows;
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,10 @@
 //! The stdin of a native run: from its client to its command, within the client's credit.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::conversation::Conversation;
 use crate::process::{Pipe, pump};
@@ -12,6 +13,23 @@ use crate::proto::native::ServerSession;
 
 /// Credit is returned for stdin in pieces of this length, a quarter of all that may be under way.
 const PIECE_LEN: usize = 16 * 1024;
+
+/// Pieces that are shorter share one buffer of this length.
+const SHORT_LEN: usize = 4 * 1024;
+
+/// This many runs at a time may have 64 KiB of stdin under way, all others 16 KiB. So what commands do not
+/// read takes little memory.
+const MAX_WIDE: usize = 128;
+
+/// The wide windows of all runs; clones share them.
+#[derive(Clone)]
+pub(crate) struct WideWindows(Arc<Semaphore>);
+
+impl WideWindows {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_WIDE)))
+    }
+}
 
 /// What has come and is not in the command's pipe yet. A client's credit bounds it.
 pub(super) struct StdinQueue {
@@ -23,7 +41,8 @@ pub(super) struct StdinQueue {
 
 #[derive(Default)]
 struct State {
-    data: Vec<u8>,
+    /// Each as long as what it holds, or [`SHORT_LEN`].
+    pieces: VecDeque<Vec<u8>>,
     /// Whether no more will come.
     is_over: bool,
     /// Bytes that the command has got and the session has not been told of.
@@ -32,8 +51,29 @@ struct State {
 
 /// Our end of a command's stdin, and what its descriptor takes of the budget.
 pub(super) struct Open {
-    pub(super) pipe: Pipe,
-    pub(super) _permit: Option<OwnedSemaphorePermit>,
+    pipe: Pipe,
+    _permit: Option<OwnedSemaphorePermit>,
+    _window: Option<OwnedSemaphorePermit>,
+}
+
+impl Open {
+    /// To be called before STARTED is sent.
+    pub(super) fn new(
+        conversation: &Conversation<'_>,
+        pipe: Pipe,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let window = conversation.common.wide_windows.0.clone();
+        let window = window.try_acquire_owned().ok();
+        if window.is_none() {
+            conversation.session().keep_window_small();
+        }
+        Self {
+            pipe,
+            _permit: permit,
+            _window: window,
+        }
+    }
 }
 
 impl StdinQueue {
@@ -45,8 +85,18 @@ impl StdinQueue {
         }
     }
 
-    pub(super) fn push(&self, data: &[u8]) {
-        self.state().data.extend_from_slice(data);
+    pub(super) fn push(&self, data: Vec<u8>) {
+        let mut state = self.state();
+        let last = state.pieces.back_mut();
+        match last.filter(|last| last.capacity() - last.len() >= data.len()) {
+            Some(last) => last.extend_from_slice(&data),
+            None if data.len() < SHORT_LEN => {
+                let mut piece = Vec::with_capacity(SHORT_LEN);
+                piece.extend_from_slice(&data);
+                state.pieces.push_back(piece);
+            }
+            None => state.pieces.push_back(data),
+        }
         self.changed.notify_one();
     }
 
@@ -55,13 +105,13 @@ impl StdinQueue {
         self.changed.notify_one();
     }
 
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.state().data)
+    fn take(&self) -> Option<Vec<u8>> {
+        self.state().pieces.pop_front()
     }
 
     fn is_over(&self) -> bool {
         let state = self.state();
-        state.is_over && state.data.is_empty()
+        state.is_over && state.pieces.is_empty()
     }
 
     fn count(&self, len: usize) {
@@ -111,8 +161,7 @@ async fn move_all(conversation: &Conversation<'_>, open: &Open) -> ControlFlow<(
     let queue = &conversation.stdin;
     let mut held = None;
     while !queue.is_over() {
-        let data = queue.take();
-        if !data.is_empty() {
+        if let Some(data) = queue.take() {
             for piece in data.chunks(PIECE_LEN) {
                 let fed = pump::feed(&open.pipe, piece).await;
                 if !matches!(fed, Ok(ControlFlow::Continue(()))) {

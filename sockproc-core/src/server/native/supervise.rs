@@ -51,10 +51,7 @@ impl Run<'_> {
         let (begun, pid) = (Instant::now(), leader.pid());
         info!(id = self.id, peer = %Peer(&conversation.socket), pid, "started");
         let permit_of_stdin = permit.take_stdin();
-        let open = stdin.map(|pipe| Open {
-            pipe,
-            _permit: permit_of_stdin,
-        });
+        let open = stdin.map(|pipe| Open::new(conversation, pipe, permit_of_stdin));
         let (stop, activity) = (Stop::new(), Activity::new());
         let tally = Tally::new(&self.request.limits, &stop);
         let frames = |stream, is_piped| Frames::new(conversation, &tally, stream, is_piped);

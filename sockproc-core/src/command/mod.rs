@@ -107,6 +107,12 @@ impl<D> Command<D> {
         self
     }
 
+    /// Shows the server this token, where it wants one: what its `--token-file` holds.
+    pub fn token(&mut self, token: impl Into<Bytes>) -> &mut Self {
+        self.settings.token = Some(token.into());
+        self
+    }
+
     /// Runs the command in this directory, which is looked up by the server.
     pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Self {
         let bytes = directory.as_ref().as_os_str().as_bytes();

@@ -1,6 +1,6 @@
 //! What servers spoke when they were asked last.
 
-use std::sync::Mutex;
+use std::sync::RwLock;
 
 use crate::Address;
 
@@ -13,14 +13,18 @@ pub(super) enum Known {
 
 /// What the server at `address` speaks, if that is known.
 pub(super) fn recall(address: &Address) -> Option<Known> {
-    let table = TABLE.try_lock().ok()?;
+    let table = TABLE.try_read().ok()?;
     let found = table.iter().find(|(known, _)| known == address);
     found.map(|(_, known)| *known)
 }
 
 /// Keeps, or with `None` forgets, what the server at `address` speaks.
 pub(super) fn remember(address: &Address, known: Option<Known>) {
-    let Ok(mut table) = TABLE.try_lock() else {
+    // Nearly always nothing changes, and readers do not get in each other's way.
+    if recall(address) == known {
+        return;
+    }
+    let Ok(mut table) = TABLE.try_write() else {
         return;
     };
     table.retain(|(other, _)| other != address);
@@ -34,7 +38,7 @@ pub(super) fn remember(address: &Address, known: Option<Known>) {
 
 /// Never waited for: in a child that was forked while another thread held it, it is locked for ever. Who
 /// cannot look asks the server.
-static TABLE: Mutex<Vec<(Address, Known)>> = Mutex::new(Vec::new());
+static TABLE: RwLock<Vec<(Address, Known)>> = RwLock::new(Vec::new());
 
 /// More servers than a program talks to; who is forgotten is asked again.
 const MAX_SERVERS: usize = 64;

@@ -4,33 +4,11 @@ use bytes::Bytes;
 
 use super::frame::{FrameType, frame};
 use super::record::{self, Record, RecordWriter, Records, Words};
+use super::words::{ENDS, KINDS, TREES};
 use crate::proto::error::excerpt;
 use crate::proto::{
-    EndedBy, Exit, ExitStatus, ProtocolError, Reach, Refusal, RefusalKind, SignalTo, Stream,
+    EndedBy, Exit, ExitStatus, ProtocolError, Refusal, RefusalKind, SignalTo, Stream,
 };
-
-const KINDS: [(&str, RefusalKind); 9] = [
-    ("busy", RefusalKind::Busy),
-    ("queue-timeout", RefusalKind::QueueTimeout),
-    ("policy", RefusalKind::Policy),
-    ("bad-request", RefusalKind::BadRequest),
-    ("cannot-spawn", RefusalKind::CannotSpawn),
-    ("unsupported", RefusalKind::Unsupported),
-    ("shutting-down", RefusalKind::ShuttingDown),
-    ("cancelled", RefusalKind::Cancelled),
-    ("other", RefusalKind::Other),
-];
-
-const ENDS: [(&str, EndedBy); 6] = [
-    ("timeout", EndedBy::Timeout),
-    ("idle-timeout", EndedBy::IdleTimeout),
-    ("output-limit", EndedBy::OutputLimit),
-    ("cancel", EndedBy::Cancel),
-    ("shutdown", EndedBy::Shutdown),
-    ("other", EndedBy::Other),
-];
-
-const TREES: [(&str, Reach); 2] = [("cgroup", Reach::Cgroup), ("links", Reach::Links)];
 
 const RECIPIENTS: [(&str, SignalTo); 2] =
     [("leader", SignalTo::Leader), ("group", SignalTo::Group)];

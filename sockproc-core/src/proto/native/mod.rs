@@ -17,6 +17,7 @@ mod server;
 mod signals;
 mod state;
 mod value;
+mod words;
 
 pub use client::ClientSession;
 pub use credit::{FIRST_WINDOW, WINDOW};

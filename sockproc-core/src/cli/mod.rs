@@ -44,7 +44,7 @@ const SUBCOMMANDS: [&str; 3] = ["serve", "run", "ping"];
 )]
 enum Cli {
     Serve(Box<serve::Arguments>),
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     Ping(ping::Arguments),
 }
 
@@ -106,11 +106,15 @@ pub fn try_main(program: &[OsString], args: Vec<OsString>) -> Result<i32, Failed
     }
     match Cli::try_parse_from([OsString::from("sockproc")].into_iter().chain(args.clone())) {
         Ok(Cli::Serve(arguments)) => serve::main(program, &args, *arguments),
-        Ok(Cli::Run(arguments)) => run::main(arguments),
+        Ok(Cli::Run(arguments)) => run::main(*arguments),
         Ok(Cli::Ping(arguments)) => ping::main(arguments),
         Err(error) if error.use_stderr() => Err(Failed {
             told: error.to_string(),
-            code: error.exit_code(),
+            code: match first == "run" {
+                // Its exit code is the command's: 2 would be taken for that.
+                true => run::OWN_FAILURE,
+                false => error.exit_code(),
+            },
         }),
         Err(help) => {
             let _ = help.print();

@@ -185,7 +185,7 @@ fn on_disconnect(text: &str) -> Result<OnDisconnect, &'static str> {
     }
 }
 
-fn size(text: &str) -> Result<u64, &'static str> {
+pub(super) fn size(text: &str) -> Result<u64, &'static str> {
     let (digits, unit) = match text.as_bytes() {
         [.., b'K' | b'k'] => (&text[..text.len() - 1], 1 << 10),
         [.., b'M' | b'm'] => (&text[..text.len() - 1], 1 << 20),

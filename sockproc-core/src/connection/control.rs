@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::session::Session;
 use super::{Body, Collected, Connection, Receiver};
 use crate::Error;
 use crate::proto::{SignalTo, Stream};
@@ -31,6 +32,11 @@ impl<R: Receiver> Connection<R> {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.pid
+    }
+
+    /// Whether the classic protocol is spoken, as far as is known: nothing is told then before the end.
+    pub(crate) fn is_classic(&self) -> bool {
+        matches!(self.session, Session::Classic { .. })
     }
 
     /// Whether the server itself ends the run when its time is over.

@@ -249,14 +249,20 @@ fn its_own_failures_are_exit_code_125_and_a_message() {
         );
         assert!(output.stdout.is_empty());
     }
+    // 2 would be taken for the command's own.
     for words in [
         &["run"][..],
         &["run", "--"],
         &["run", "--nosuch", "--", "true"],
-        &["ping", "extra"],
+        &["run", "-e", "NAME", "--", "true"],
+        &["run", "--timeout", "0", "--", "true"],
+        &["run", "-t", "--merge", "--", "true"],
     ] {
-        assert_eq!(finish(sockproc(words)).status.code(), Some(2), "{words:?}");
+        let code = finish(sockproc(words)).status.code();
+        assert_eq!(code, Some(OWN_FAILURE), "{words:?}");
     }
+    let code = finish(sockproc(&["ping", "extra"])).status.code();
+    assert_eq!(code, Some(2));
 }
 
 #[test]

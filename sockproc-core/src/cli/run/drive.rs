@@ -1,0 +1,200 @@
+//! The loop that joins the connection, our streams and the signals that come to us.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::outcome::{Outcome, RunError};
+use super::signals::{Caught, Interrupts, Signals};
+use super::streams::Streams;
+use super::waiting::WaitingLine;
+use crate::Error;
+use crate::connection::{
+    Connection, Deadline, Events, Interest, Progress, TimeLimit, wait_for_any,
+};
+use crate::proto::{ClientEvent, Exit, RefusalKind, SignalTo};
+
+/// One run, and all that is ours of it.
+pub(super) struct Drive<'a> {
+    run: Connection<Events>,
+    streams: Streams,
+    signals: &'a mut Signals,
+    interrupts: Interrupts,
+    /// The signal for which the run was cancelled.
+    cancelled_by: Option<i32>,
+    waiting: WaitingLine,
+    time: TimeLimit,
+    /// Whether it is over for us once the command has started.
+    is_detached: bool,
+}
+
+impl<'a> Drive<'a> {
+    pub(super) fn new(
+        run: Connection<Events>,
+        streams: Streams,
+        signals: &'a mut Signals,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            run,
+            streams,
+            signals,
+            interrupts: Interrupts::default(),
+            cancelled_by: None,
+            waiting: WaitingLine::begin(),
+            time: TimeLimit::new(timeout),
+            is_detached: false,
+        }
+    }
+
+    /// The run is over for us once the command has started.
+    pub(super) fn detached(mut self, is_detached: bool) -> Self {
+        self.is_detached = is_detached;
+        self
+    }
+
+    /// Goes on to the end of the run. The connection is closed then.
+    pub(super) fn drive_to_end(mut self) -> Result<Outcome, RunError> {
+        match self.drive() {
+            Err(RunError::Run(Error::Refused { kind, .. }))
+                if kind == RefusalKind::Cancelled && self.cancelled_by.is_some() =>
+            {
+                Err(RunError::Signal(self.cancelled_by.unwrap_or_default()))
+            }
+            result => result,
+        }
+    }
+
+    fn drive(&mut self) -> Result<Outcome, RunError> {
+        let mut ready = Interest::NONE;
+        loop {
+            let progress = self.run.on_ready(ready)?;
+            self.take_events()?;
+            let until = match progress {
+                Progress::Done(exit) => return self.finish(exit),
+                _ if self.is_detached && self.run.pid().is_some() => return Ok(self.outcome(None)),
+                Progress::Retry(delay) => Deadline::after(Some(delay)),
+                Progress::Reconnect => Deadline::after(Some(Duration::ZERO)),
+                Progress::Wait | Progress::Yield => Deadline::NEVER,
+            };
+            self.time.check(&self.run)?;
+            self.waiting.update();
+            ready = self.wait(until)?;
+        }
+    }
+
+    fn take_events(&mut self) -> Result<(), RunError> {
+        while let Some(event) = self.run.receiver_mut().next_event() {
+            match event {
+                ClientEvent::Started { .. } => {
+                    self.waiting.end();
+                    self.streams.begin()?;
+                }
+                ClientEvent::Data { stream, data } => self.streams.push(stream, data),
+                _ => {}
+            }
+        }
+        // A classic server does not say when the command starts.
+        if self.run.is_classic() && self.run.sent() {
+            self.waiting.end();
+        }
+        Ok(())
+    }
+
+    /// Waits until something can be moved, `until` at most, and moves what is ours. Returns what the
+    /// connection is ready for.
+    fn wait(&mut self, until: Deadline) -> Result<Interest, RunError> {
+        let mut interest = Interest::NONE;
+        if until == Deadline::NEVER {
+            interest = self.run.interest();
+            // The server's bytes wait where they are until ours are written.
+            interest.readable &= self.streams.is_drained();
+        }
+        let until = until.or_earlier(self.time.deadline(&self.run));
+        let until = until.or_earlier(self.waiting.deadline());
+        let [mut ready, signal, ours @ ..] = self.poll(interest, until)?;
+        ready.writable |= self.streams.on_ready(ours, &mut self.run)?;
+        if signal.readable {
+            ready.writable |= self.take_signals()?;
+        }
+        Ok(ready)
+    }
+
+    fn poll(&self, interest: Interest, until: Deadline) -> Result<[Interest; 5], RunError> {
+        let connection = (self.run.as_fd(), interest);
+        let signals = (self.signals.as_fd(), Interest::READABLE);
+        let [input, stdout, stderr] = self.streams.wanted(&self.run);
+        match wait_for_any([connection, signals, input, stdout, stderr], until) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok([Interest::NONE; 5]),
+            found => found.map_err(RunError::Wait),
+        }
+    }
+
+    /// Returns whether the connection was given any of them.
+    fn take_signals(&mut self) -> Result<bool, RunError> {
+        let mut is_given = false;
+        for caught in self.signals.take() {
+            match caught {
+                Caught::TerminalChange => self.streams.follow_terminal()?,
+                Caught::ToPassOn(signal) => {
+                    self.pass_on(signal)?;
+                    is_given = true;
+                }
+            }
+        }
+        Ok(is_given)
+    }
+
+    /// A signal goes to the command's process group. If there is none yet, it ends us and what we have
+    /// asked for; so does the second interrupt in a row. The third does not wait for the server.
+    fn pass_on(&mut self, signal: i32) -> Result<(), RunError> {
+        let interrupts = self.interrupts.count(signal, Instant::now());
+        let is_given_up = !self.run.sent() || self.run.is_classic() || interrupts > 2;
+        if is_given_up || (self.run.pid().is_none() && self.cancelled_by.is_some()) {
+            return Err(RunError::Signal(signal));
+        }
+        if self.run.pid().is_some() && interrupts < 2 {
+            let number = u8::try_from(signal).unwrap_or_default();
+            return Ok(self.run.signal(number, SignalTo::Group)?);
+        }
+        self.cancelled_by.get_or_insert(signal);
+        Ok(self.run.cancel()?)
+    }
+
+    /// Writes what is left. Of a terminal that others still hold that is what comes until it is silent.
+    fn finish(&mut self, exit: Exit) -> Result<Outcome, RunError> {
+        self.streams.end();
+        let mut silence = Deadline::after(Some(SILENCE));
+        while !self.streams.is_over() {
+            let until = match self.streams.is_drained() {
+                true if silence.has_passed() => break,
+                true => silence,
+                false => Deadline::NEVER,
+            };
+            let [_, signal, ours @ ..] = self.poll(Interest::NONE, until)?;
+            if ours != [Interest::NONE; 3] {
+                self.streams.on_ready(ours, &mut self.run)?;
+                silence = Deadline::after(Some(SILENCE));
+            }
+            if signal.readable {
+                for caught in self.signals.take() {
+                    if let Caught::ToPassOn(signal) = caught {
+                        return Err(RunError::Signal(signal));
+                    }
+                }
+            }
+        }
+        Ok(self.outcome(Some(exit)))
+    }
+
+    fn outcome(&self, exit: Option<Exit>) -> Outcome {
+        Outcome {
+            pid: self.run.pid(),
+            exit,
+            is_counted: self.streams.are_counted(),
+        }
+    }
+}
+
+/// How long a terminal is silent when it is taken for finished, as a server does with pipes.
+const SILENCE: Duration = Duration::from_millis(100);

@@ -1,0 +1,40 @@
+//! A server inside this process, for one run.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::thread::{self, JoinHandle};
+
+use crate::cli::log::{self, Log};
+use crate::cli::server_process;
+use crate::proto::OnDisconnect;
+use crate::server::Config;
+
+/// The thread that serves.
+///
+/// It ends with its connection, and its command with it. A signal that ends us ends the command first,
+/// which no terminal reaches: it is in a process group of its own.
+pub(super) struct OwnServer(JoinHandle<Option<i32>>);
+
+impl OwnServer {
+    /// Starts it; its client's end of the connection is what else is returned.
+    pub(super) fn start() -> io::Result<(Self, OwnedFd)> {
+        let (ours, its) = UnixStream::pair()?;
+        let config = Config {
+            classic_on_disconnect: OnDisconnect::Kill,
+            // As under a daemon: it is in no foreground group, so it could only be stopped by the
+            // terminal.
+            new_session: true,
+            ..Config::default()
+        };
+        Log::begin(log::level_from_environment());
+        let serve = server_process::serve_one(OwnedFd::from(its), config)?;
+        Ok((Self(thread::spawn(serve)), ours.into()))
+    }
+
+    /// Waits until its command has ended; the connection must be closed. Returns the signal that has
+    /// ended it.
+    pub(super) fn join(self) -> Option<i32> {
+        self.0.join().ok().flatten()
+    }
+}

@@ -35,7 +35,8 @@ impl<R: Receiver> Connection<R> {
     }
 
     /// Whether the classic protocol is spoken, as far as is known: nothing is told then before the end.
-    pub(crate) fn is_classic(&self) -> bool {
+    #[must_use]
+    pub fn is_classic(&self) -> bool {
         matches!(self.session, Session::Classic { .. })
     }
 

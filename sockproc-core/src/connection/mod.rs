@@ -139,7 +139,7 @@ impl<R: Receiver> Connection<R> {
         descriptors: Vec<OwnedFd>,
     ) -> Result<Self, Error> {
         plan.announce(&stdin);
-        let (session, head) = plan.open(&address)?;
+        let (session, head) = plan.open(Some(&address))?;
         let link = Link::open(address)?;
         Ok(Self::start(link, plan, session, head, (stdin, descriptors)))
     }
@@ -147,12 +147,21 @@ impl<R: Receiver> Connection<R> {
     /// A run on the server at the other end of a connected socket, such as one of a pair, by the
     /// classic protocol.
     pub fn on_socket(socket: OwnedFd, request: Request, stdin: Stdin) -> Result<Self, Error> {
-        let mut plan = Plan::new(request, Protocol::Classic);
+        let plan = Plan::new(request, Protocol::Classic);
+        Self::begin_on(socket, plan, stdin, Vec::new())
+    }
+
+    /// As [`begin`](Self::begin), on the server at the other end of a connected socket.
+    pub(crate) fn begin_on(
+        socket: OwnedFd,
+        mut plan: Plan,
+        stdin: Stdin,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Self, Error> {
         plan.announce(&stdin);
-        let (session, head) = Session::classic(&plan.request).map_err(Error::of_request)?;
+        let (session, head) = plan.open(None)?;
         let link = Link::connected(Socket::from_connected(socket).map_err(Error::Wait)?);
-        let inputs = (stdin, Vec::new());
-        Ok(Self::start(link, plan, session, head, inputs))
+        Ok(Self::start(link, plan, session, head, (stdin, descriptors)))
     }
 
     fn start(

@@ -46,12 +46,13 @@ impl Plan {
     }
 
     /// The session of the first connection to `address`, and what is sent first, or behind the opening.
-    pub(super) fn open(&self, address: &Address) -> Result<(Session, Bytes), Error> {
+    /// `None`: a connection that is there already.
+    pub(super) fn open(&self, address: Option<&Address>) -> Result<(Session, Bytes), Error> {
         let request = &self.request;
         self.check_descriptors(address)?;
         // Descriptors go to no one who has not said that it speaks native.
         let passes_descriptors = request.descriptors() > 0;
-        let opened = match (self.protocol, recall(address)) {
+        let opened = match (self.protocol, address.and_then(recall)) {
             (Protocol::Classic, _) => Session::classic(request),
             (Protocol::Native, _) | (Protocol::Auto, Some(Known::Native)) => {
                 Session::opening(request, passes_descriptors)

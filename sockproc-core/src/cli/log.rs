@@ -85,10 +85,15 @@ impl Write for Log {
 
 /// `$SOCKPROC_LOG`, or warnings only.
 pub(super) fn level_from_environment() -> LevelFilter {
-    let level = std::env::var(VARIABLE).ok();
-    level
-        .and_then(|level| LevelFilter::from_str(&level).ok())
-        .unwrap_or(LevelFilter::WARN)
+    level_or(LevelFilter::WARN)
+}
+
+/// The level that the environment names, else `level`.
+pub(super) fn level_or(level: LevelFilter) -> LevelFilter {
+    let named = std::env::var(VARIABLE).ok();
+    named
+        .and_then(|named| LevelFilter::from_str(&named).ok())
+        .unwrap_or(level)
 }
 
 fn write_lines(waiting: &Receiver<Message>, dropped: &AtomicU64) {

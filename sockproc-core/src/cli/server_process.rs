@@ -84,28 +84,20 @@ pub(super) fn serve(
     ended
 }
 
-/// Prepares to serve one connected socket; the function that it gives does so. A signal that would end
-/// this process ends the command instead, and is what the function gives.
-pub(super) fn serve_one(
-    socket: OwnedFd,
-    config: Config,
-) -> io::Result<impl FnOnce() -> Option<i32> + Send> {
+/// Prepares to serve one connected socket; the function that it returns does so. It hears no signals: who
+/// has the other end passes them on, or closes it.
+pub(super) fn serve_one(socket: OwnedFd, config: Config) -> io::Result<impl FnOnce() + Send> {
     adopt_orphans();
     check_open_files()?;
     check_threads()?;
     unblock_all();
     let runtime = runtime(Builder::new_current_thread())?;
-    let (mut signals, server) = runtime
-        .block_on(async { Ok::<_, io::Error>((Signals::of_command()?, Server::new(config)?)) })?;
+    let server = runtime.block_on(async { Server::new(config) })?;
     Ok(move || {
-        let mut ended_by = None;
-        let served = runtime.block_on(server.serve_one(socket, async {
-            ended_by = Some(signals.next().await);
-        }));
+        let served = runtime.block_on(server.serve_one(socket, std::future::pending()));
         if let Err(error) = served {
             tracing::error!(%error, "cannot serve");
         }
-        ended_by
     })
 }
 

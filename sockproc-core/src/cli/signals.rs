@@ -1,12 +1,10 @@
-//! The signals that end a server, or what it runs in our place.
+//! The signals that end a server.
 
 use std::io;
 use std::task::Poll;
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{self, SignalKind, signal};
-
-use crate::process::is_default;
 
 /// Lets every signal come. An nginx master that reloads its configuration blocks SIGTERM meanwhile, and
 /// what it starts then would never end.
@@ -41,21 +39,6 @@ impl Signals {
     /// What ends a server: SIGTERM and SIGINT, as with the C daemon.
     pub(super) fn of_server() -> io::Result<Self> {
         Self::new(vec![SignalKind::terminate(), SignalKind::interrupt()])
-    }
-
-    /// What would end a command in our place: what this process does not ignore, as under nohup(1).
-    pub(super) fn of_command() -> io::Result<Self> {
-        let all = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::hangup(),
-            SignalKind::quit(),
-        ];
-        Self::new(
-            all.into_iter()
-                .filter(|kind| is_default(kind.as_raw_value()))
-                .collect(),
-        )
     }
 
     fn new(kinds: Vec<SignalKind>) -> io::Result<Self> {

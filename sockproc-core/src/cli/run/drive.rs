@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use super::options::Arguments;
 use super::outcome::{Outcome, RunError};
 use super::signals::{Caught, Interrupts, Signals};
 use super::streams::Streams;
@@ -12,7 +13,7 @@ use crate::Error;
 use crate::connection::{
     Connection, Deadline, Events, Interest, Progress, TimeLimit, wait_for_any,
 };
-use crate::proto::{ClientEvent, Exit, RefusalKind, SignalTo};
+use crate::proto::{ClientEvent, Exit, Millis, RefusalKind, SignalTo, Stream};
 
 /// One run, and all that is ours of it.
 pub(super) struct Drive<'a> {
@@ -24,6 +25,10 @@ pub(super) struct Drive<'a> {
     cancelled_by: Option<i32>,
     waiting: WaitingLine,
     time: TimeLimit,
+    /// Bytes of output that a classic server has announced.
+    announced: u64,
+    /// The most bytes of output; a classic server does not count them itself.
+    max_output: Option<u64>,
     /// Whether it is over for us once the command has started.
     is_detached: bool,
 }
@@ -33,8 +38,9 @@ impl<'a> Drive<'a> {
         run: Connection<Events>,
         streams: Streams,
         signals: &'a mut Signals,
-        timeout: Option<Duration>,
+        arguments: &Arguments,
     ) -> Self {
+        let timeout = arguments.timeout.map(Millis::get);
         Self {
             run,
             streams,
@@ -42,15 +48,11 @@ impl<'a> Drive<'a> {
             interrupts: Interrupts::default(),
             cancelled_by: None,
             waiting: WaitingLine::begin(),
-            time: TimeLimit::new(timeout),
-            is_detached: false,
+            time: TimeLimit::new(timeout.map(Duration::from_millis)),
+            announced: 0,
+            max_output: arguments.max_output,
+            is_detached: arguments.detach,
         }
-    }
-
-    /// The run is over for us once the command has started.
-    pub(super) fn detached(mut self, is_detached: bool) -> Self {
-        self.is_detached = is_detached;
-        self
     }
 
     /// Goes on to the end of the run. The connection is closed then.
@@ -90,6 +92,7 @@ impl<'a> Drive<'a> {
                     self.waiting.end();
                     self.streams.begin()?;
                 }
+                ClientEvent::Announced { stream, len } => self.announce(stream, len)?,
                 ClientEvent::Data { stream, data } => self.streams.push(stream, data),
                 _ => {}
             }
@@ -99,6 +102,16 @@ impl<'a> Drive<'a> {
             self.waiting.end();
         }
         Ok(())
+    }
+
+    fn announce(&mut self, stream: Stream, len: u64) -> Result<(), RunError> {
+        self.announced = self.announced.saturating_add(len);
+        match self.max_output {
+            Some(limit) if self.announced > limit => {
+                Err(Error::OutputTooLarge { stream, len, limit }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits until something can be moved, `until` at most, and moves what is ours. Returns what the
@@ -191,6 +204,7 @@ impl<'a> Drive<'a> {
         Outcome {
             pid: self.run.pid(),
             exit,
+            cancelled_by: self.cancelled_by,
             is_counted: self.streams.are_counted(),
         }
     }

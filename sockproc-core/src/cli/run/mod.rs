@@ -14,7 +14,6 @@ mod terminal;
 mod waiting;
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use drive::Drive;
 use outcome::{Outcome, RunError};
@@ -27,7 +26,6 @@ use streams::{ForServer, Streams};
 
 use super::{Chain, Failed, server_process};
 use crate::connection::{Connection, Plan};
-use crate::proto::Millis;
 use crate::{Address, Error};
 
 pub(super) use options::Arguments;
@@ -71,11 +69,7 @@ fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
         Some(address) => Some(address.clone()),
         None => Address::from_env().map_err(Error::from)?,
     };
-    let mut way = arguments.way(address.as_ref());
-    if address.is_none() && way == Way::Passed {
-        // Our own server speaks classic.
-        way = Way::Relayed;
-    }
+    let way = arguments.way(address.as_ref());
     let result = run_by(way, arguments, address.clone(), &mut signals);
     let Err(RunError::Run(Error::Unsupported { field, by })) = result else {
         return result;
@@ -99,10 +93,6 @@ fn run_by(
 ) -> Result<Outcome, RunError> {
     let source = source(way, arguments)?;
     let request = arguments.request(way, way == Way::Terminal || source.is_some())?;
-    let timeout = arguments
-        .timeout
-        .map(Millis::get)
-        .map(Duration::from_millis);
     let (streams, ForServer { stdin, descriptors }) = Streams::open(way, source, arguments.merge)?;
     let (run, server) = match address {
         Some(address) => {
@@ -113,16 +103,16 @@ fn run_by(
         None if arguments.detach => return Err(RunError::DetachedServer),
         None => {
             let (server, socket) = OwnServer::start().map_err(RunError::Serve)?;
-            let run = Connection::on_socket(socket, request, stdin)?;
+            let plan = Plan::new(request, arguments.protocol);
+            let run = Connection::begin_on(socket, plan, stdin, descriptors)?;
             (run, Some(server))
         }
     };
-    let drive = Drive::new(run, streams, signals, timeout);
-    let result = drive.detached(arguments.detach).drive_to_end();
-    match server.and_then(OwnServer::join) {
-        Some(signal) => Err(RunError::Signal(signal)),
-        None => result,
+    let result = Drive::new(run, streams, signals, arguments).drive_to_end();
+    if let Some(server) = server {
+        server.join();
     }
+    result.map_err(|error| error.named(arguments))
 }
 
 /// What the command reads, unless that is a terminal of its own.

@@ -118,6 +118,14 @@ fn bytes_parser() -> impl TypedValueParser<Value = Bytes> {
     OsStringValueParser::new().map(|word| Bytes::from(word.into_vec()))
 }
 
+/// A command line, for tests.
+#[cfg(test)]
+#[derive(Debug, clap::Parser)]
+pub(super) struct Typed {
+    #[command(flatten)]
+    pub(super) arguments: Arguments,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,10 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+use signal_hook::consts::SIGTERM;
+
+use super::options::Arguments;
 use crate::proto::{EndedBy, Exit, RefusalKind, Stream};
 use crate::{Error, ExitStatus};
 
@@ -25,6 +29,12 @@ const BY_SIGNAL: i32 = 128;
 /// The step of a start at which the program itself is executed.
 const EXEC: &str = "exec";
 
+/// The step at which its directory is entered.
+const CHDIR: &str = "chdir";
+
+/// What executes a line.
+const SHELL: &str = "/bin/sh";
+
 /// What has become of a run.
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -32,6 +42,8 @@ pub(super) struct Outcome {
     pub(super) pid: Option<u32>,
     /// `None` if it goes on without us.
     pub(super) exit: Option<Exit>,
+    /// The signal for which we have cancelled it.
+    pub(super) cancelled_by: Option<i32>,
     /// Whether the output has passed the server, which has counted it then.
     pub(super) is_counted: bool,
 }
@@ -41,6 +53,10 @@ pub(super) struct Outcome {
 pub(super) enum RunError {
     #[error(transparent)]
     Run(#[from] Error),
+    #[error("cannot execute {program:?}")]
+    Program { program: OsString, source: Error },
+    #[error("cannot enter {directory:?}")]
+    Directory { directory: OsString, source: Error },
     #[error("cannot read {path:?}")]
     Stdin { path: OsString, source: io::Error },
     #[error("cannot write {stream:?}")]
@@ -67,6 +83,10 @@ pub(super) enum RunError {
 impl Outcome {
     pub(super) fn exit_code(&self) -> i32 {
         match &self.exit {
+            Some(Exit {
+                ended_by: Some(EndedBy::Cancel),
+                ..
+            }) => BY_SIGNAL + self.cancelled_by.unwrap_or(SIGTERM),
             Some(exit) => exit_code(exit),
             None => 0,
         }
@@ -94,16 +114,41 @@ impl Outcome {
 }
 
 impl RunError {
+    /// The same with the name of what the kernel refused.
+    pub(super) fn named(self, arguments: &Arguments) -> Self {
+        match self {
+            Self::Run(source) if is_at(&source, EXEC) => {
+                let program = match &arguments.command[..] {
+                    [program, _, ..] => program.clone(),
+                    _ => SHELL.into(),
+                };
+                Self::Program { program, source }
+            }
+            Self::Run(source) if is_at(&source, CHDIR) => {
+                let directory = arguments.chdir.clone().unwrap_or_default();
+                Self::Directory { directory, source }
+            }
+            error => error,
+        }
+    }
+
+    /// What the client's end of the connection says.
+    pub(super) fn of_client(&self) -> Option<&Error> {
+        match self {
+            Self::Run(error)
+            | Self::Program { source: error, .. }
+            | Self::Directory { source: error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
     pub(super) fn exit_code(&self) -> i32 {
         match self {
             Self::Run(Error::Timeout { .. } | Error::IdleTimeout { .. }) => TIMED_OUT,
-            Self::Run(Error::Refused {
-                kind: RefusalKind::CannotSpawn,
-                step: Some(step),
-                errno,
-                ..
-            }) if step == EXEC => match errno.map(io::Error::from_raw_os_error) {
-                Some(error) if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+            Self::Program { source, .. } => match source {
+                Error::Refused { errno, .. } if *errno == Some(Errno::NOENT.raw_os_error()) => {
+                    NOT_FOUND
+                }
                 _ => NOT_EXECUTABLE,
             },
             Self::Signal(signal) => BY_SIGNAL + signal,
@@ -112,11 +157,19 @@ impl RunError {
     }
 }
 
+fn is_at(error: &Error, at: &str) -> bool {
+    match error {
+        Error::Refused { kind, step, .. } => {
+            *kind == RefusalKind::CannotSpawn && step.as_deref() == Some(at)
+        }
+        _ => false,
+    }
+}
+
 /// A command that was ended has not done its work, whatever it says itself.
 fn exit_code(exit: &Exit) -> i32 {
     match (exit.ended_by, exit.status) {
         (Some(EndedBy::Timeout | EndedBy::IdleTimeout), _) => TIMED_OUT,
-        (Some(EndedBy::Cancel), _) => BY_SIGNAL + signal_hook::consts::SIGINT,
         (Some(_), _) | (None, ExitStatus::Unknown(_)) => OWN_FAILURE,
         (None, ExitStatus::Code(code)) => code.into(),
         (None, ExitStatus::Signal { signal, .. }) => BY_SIGNAL + i32::from(signal),
@@ -125,22 +178,32 @@ fn exit_code(exit: &Exit) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::run::options::Typed;
 
     fn ended(ended_by: Option<EndedBy>, status: ExitStatus) -> i32 {
         let mut exit = Exit::new(status);
         exit.ended_by = ended_by;
-        exit_code(&exit)
+        let outcome = Outcome {
+            pid: None,
+            exit: Some(exit),
+            cancelled_by: Some(2),
+            is_counted: false,
+        };
+        outcome.exit_code()
     }
 
-    fn refused(kind: RefusalKind, step: &str, errno: i32) -> i32 {
+    fn refused(kind: RefusalKind, step: &str, errno: Errno) -> i32 {
         let error = Error::Refused {
             kind,
             step: Some(step.to_owned()),
-            errno: Some(errno),
+            errno: Some(errno.raw_os_error()),
             message: String::new(),
         };
-        RunError::Run(error).exit_code()
+        let typed = Typed::parse_from(["run", "--", "prog", "arg"]);
+        RunError::Run(error).named(&typed.arguments).exit_code()
     }
 
     #[test]
@@ -172,13 +235,19 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_and_one_that_cannot_be_executed_are_told_apart() {
-        const ENOENT: i32 = 2;
-        const EACCES: i32 = 13;
-        const ENOEXEC: i32 = 8;
-        assert_eq!(refused(RefusalKind::CannotSpawn, "exec", ENOENT), 127);
-        assert_eq!(refused(RefusalKind::CannotSpawn, "exec", EACCES), 126);
-        assert_eq!(refused(RefusalKind::CannotSpawn, "exec", ENOEXEC), 126);
-        assert_eq!(refused(RefusalKind::CannotSpawn, "chdir", ENOENT), 125);
-        assert_eq!(refused(RefusalKind::Busy, "exec", ENOENT), 125);
+        assert_eq!(refused(RefusalKind::CannotSpawn, "exec", Errno::NOENT), 127);
+        assert_eq!(
+            refused(RefusalKind::CannotSpawn, "exec", Errno::ACCESS),
+            126
+        );
+        assert_eq!(
+            refused(RefusalKind::CannotSpawn, "exec", Errno::NOEXEC),
+            126
+        );
+        assert_eq!(
+            refused(RefusalKind::CannotSpawn, "chdir", Errno::NOENT),
+            125
+        );
+        assert_eq!(refused(RefusalKind::Busy, "exec", Errno::NOENT), 125);
     }
 }

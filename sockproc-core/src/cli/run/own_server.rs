@@ -5,16 +5,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 
+use tracing::level_filters::LevelFilter;
+
 use crate::cli::log::{self, Log};
 use crate::cli::server_process;
 use crate::proto::OnDisconnect;
 use crate::server::Config;
 
-/// The thread that serves.
-///
-/// It ends with its connection, and its command with it. A signal that ends us ends the command first,
-/// which no terminal reaches: it is in a process group of its own.
-pub(super) struct OwnServer(JoinHandle<Option<i32>>);
+/// The thread that serves. It ends with its connection, and its command with it.
+pub(super) struct OwnServer(JoinHandle<()>);
 
 impl OwnServer {
     /// Starts it; its client's end of the connection is what else is returned.
@@ -27,14 +26,15 @@ impl OwnServer {
             new_session: true,
             ..Config::default()
         };
-        Log::begin(log::level_from_environment());
+        // What it refuses is told by us.
+        Log::begin(log::level_or(LevelFilter::ERROR));
         let serve = server_process::serve_one(OwnedFd::from(its), config)?;
         Ok((Self(thread::spawn(serve)), ours.into()))
     }
 
-    /// Waits until its command has ended; the connection must be closed. Returns the signal that has
-    /// ended it.
-    pub(super) fn join(self) -> Option<i32> {
-        self.0.join().ok().flatten()
+    /// Waits until its command has ended; the connection must be closed.
+    pub(super) fn join(self) {
+        // A panic of the thread has been told on stderr.
+        let _ = self.0.join();
     }
 }

@@ -81,7 +81,7 @@ fn of_outcome(outcome: &Outcome) -> String {
 fn of_error(error: &RunError) -> String {
     let mut object = Object::new();
     object.text("error", Some(Chain(error)));
-    if let RunError::Run(error) = error {
+    if let Some(error) = error.of_client() {
         if let Error::Refused {
             kind, step, errno, ..
         } = error
@@ -184,6 +184,7 @@ mod tests {
         let outcome = Outcome {
             pid: Some(7),
             exit: Some(exit),
+            cancelled_by: None,
             is_counted: true,
         };
         assert_eq!(
@@ -199,6 +200,7 @@ mod tests {
         let outcome = Outcome {
             pid: None,
             exit: Some(Exit::new(ExitStatus::Code(3))),
+            cancelled_by: None,
             is_counted: false,
         };
         assert_eq!(of_outcome(&outcome), "{\"exit\":3}\n");

@@ -96,12 +96,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-
-    #[derive(Parser)]
-    struct Typed {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
+    use crate::cli::run::options::Typed;
 
     fn typed(words: &str) -> Arguments {
         Typed::parse_from(["run"].into_iter().chain(words.split(' '))).arguments

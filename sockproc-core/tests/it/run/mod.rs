@@ -1,17 +1,25 @@
 //! `sockproc run` and `sockproc ping`.
 
+mod classic;
+mod detached;
+mod exit_codes;
+mod limits;
+mod options;
+mod programs;
+mod record;
+mod screen;
+mod signals;
+mod stdin;
+mod terminal;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use rustix::process::Signal;
 
-use crate::support::{
-    Doomed, TestServer, Transport, binary, finish, is_alive, on_both_transports, poll_until,
-    send_signal,
-};
+use crate::support::{TestServer, Transport, binary, finish, on_both_transports};
 
 on_both_transports!(
     run_has_the_commands_streams_and_exit_code,
@@ -146,70 +154,6 @@ fn several_words_are_a_program_and_its_arguments() {
 }
 
 #[test]
-fn its_own_stdin_is_passed_on_when_it_is_no_terminal() {
-    for words in [
-        &["run", "--", "cat"][..],
-        &["run", "--stdin", "-", "--", "cat"],
-    ] {
-        let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-c", "printf 'piped\\n' | \"$@\"", "sh"])
-            .arg(binary())
-            .args(words)
-            .env_remove("SOCKPROC_SOCKET");
-        assert_eq!(said(&finish(shell)), "piped");
-    }
-}
-
-#[test]
-fn a_terminal_is_not_read_unless_it_is_asked_for() {
-    // script(1) makes a terminal without any input, which never ends.
-    let dir = tempfile::tempdir().unwrap();
-    let mut shell = Command::new("/bin/sh");
-    let script = "mkfifo never && exec script -qec '\"$SOCKPROC\" run -- \"cat; echo end\"' /dev/null 0<>never";
-    shell
-        .args(["-c", script])
-        .current_dir(dir.path())
-        .env("SOCKPROC", binary())
-        .env_remove("SOCKPROC_SOCKET");
-    assert_eq!(said(&finish(shell)), "end");
-}
-
-#[test]
-fn stdin_that_the_command_does_not_read_is_no_error() {
-    let input = tempfile::NamedTempFile::new().unwrap();
-    fs::write(input.path(), vec![7; 20_000_000]).unwrap();
-    let mut command = sockproc(&["run", "--stdin"]);
-    command.arg(input.path()).args(["--", "exit 3"]);
-    assert_eq!(finish(command).status.code(), Some(3));
-}
-
-#[test]
-fn stdin_that_cannot_be_read_is_named_and_is_not_the_whole() {
-    for _ in 0..10 {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("unreadable")).unwrap();
-        let mut command = sockproc(&["run", "--stdin", "unreadable", "--", "cat > f && mv f g"]);
-        command.current_dir(dir.path());
-        let output = finish(command);
-        assert_eq!(output.status.code(), Some(OWN_FAILURE), "{output:?}");
-        assert!(
-            String::from_utf8_lossy(&output.stderr).contains("unreadable"),
-            "{output:?}"
-        );
-        // Its server was inside it: the command is dead.
-        assert!(!dir.path().join("g").exists());
-    }
-}
-
-#[test]
-fn stdin_that_never_ends_does_not_hold_up_the_end() {
-    let mut command = sockproc(&["run", "--stdin", "/dev/zero", "--", "head -c 3 | wc -c"]);
-    command.env("LC_ALL", "C");
-    assert_eq!(said(&finish(command)), "3");
-}
-
-#[test]
 fn a_reader_that_has_gone_ends_it() {
     let mut shell = Command::new("/bin/sh");
     shell
@@ -220,49 +164,6 @@ fn a_reader_that_has_gone_ends_it() {
         .arg(binary());
     shell.env_remove("SOCKPROC_SOCKET");
     assert_eq!(said(&finish(shell)), "1");
-}
-
-#[test]
-fn its_own_failures_are_exit_code_125_and_a_message() {
-    let cases: &[(&[&str], &str)] = &[
-        (
-            &["run", "--server", "unix:/nonexistent/s.sock", "--", "true"],
-            "/nonexistent/s.sock",
-        ),
-        (
-            &["run", "--stdin", "/nonexistent/input", "--", "true"],
-            "/nonexistent/input",
-        ),
-        (&["run", "--", "echo one\r\necho two"], ""),
-    ];
-    for (words, name) in cases {
-        let output = finish(sockproc(words));
-        assert_eq!(
-            output.status.code(),
-            Some(OWN_FAILURE),
-            "{words:?}: {output:?}"
-        );
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            said.starts_with("sockproc: ") && said.contains(name),
-            "{words:?}: {said}"
-        );
-        assert!(output.stdout.is_empty());
-    }
-    // 2 would be taken for the command's own.
-    for words in [
-        &["run"][..],
-        &["run", "--"],
-        &["run", "--nosuch", "--", "true"],
-        &["run", "-e", "NAME", "--", "true"],
-        &["run", "--timeout", "0", "--", "true"],
-        &["run", "-t", "--merge", "--", "true"],
-    ] {
-        let code = finish(sockproc(words)).status.code();
-        assert_eq!(code, Some(OWN_FAILURE), "{words:?}");
-    }
-    let code = finish(sockproc(&["ping", "extra"])).status.code();
-    assert_eq!(code, Some(2));
 }
 
 #[test]
@@ -281,55 +182,18 @@ fn what_is_no_sockproc_server_is_reported_as_such() {
     assert_eq!(output.status.code(), Some(OWN_FAILURE), "{output:?}");
 }
 
-#[test]
-fn sigterm_to_run_ends_the_command_that_it_serves_itself() {
-    ends_with_its_command(Signal::TERM);
-}
-
-#[test]
-fn sigint_to_run_ends_the_command_that_it_serves_itself() {
-    ends_with_its_command(Signal::INT);
-}
-
-/// A terminal that is closed sends it.
-#[test]
-fn sighup_to_run_ends_the_command_that_it_serves_itself() {
-    ends_with_its_command(Signal::HUP);
-}
-
-/// A terminal sends it too.
-#[test]
-fn sigquit_to_run_ends_the_command_that_it_serves_itself() {
-    ends_with_its_command(Signal::QUIT);
-}
-
-fn ends_with_its_command(signal: Signal) {
-    for _ in 0..10 {
-        let dir = tempfile::tempdir().unwrap();
-        let line = "echo $$ > pid; exec sleep 1000";
-        let mut process = sockproc(&["run", "--", line])
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let pid = || fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
-        poll_until(|| pid().ends_with('\n'));
-        let command = Doomed(pid().trim().parse().unwrap());
-        send_signal(process.id(), signal);
-        let status = process.wait().unwrap();
-        let by_signal = status.signal() == Some(signal.as_raw());
-        assert!(
-            by_signal || status.code() == Some(128 + signal.as_raw()),
-            "{status:?}"
-        );
-        poll_until(|| !is_alive(command.0));
-    }
-}
-
 fn sockproc(words: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(words).env_remove("SOCKPROC_SOCKET");
     command
+}
+
+/// `sockproc run` with these options, on this server.
+fn run_with(server: &TestServer, options: &[&str], words: &[&str]) -> Output {
+    let mut command = sockproc(&["run", "--server"]);
+    command.arg(server.address.full()).args(options);
+    command.arg("--").args(words);
+    finish(command)
 }
 
 fn run_on(server: &TestServer, words: &[&OsStr]) -> Output {
@@ -340,4 +204,8 @@ fn run_on(server: &TestServer, words: &[&OsStr]) -> Output {
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn complained(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -109,7 +109,7 @@ impl Plan {
     }
 
     /// Descriptors can be handed over on unix sockets only.
-    fn check_descriptors(&self, address: &Address) -> Result<(), Error> {
+    fn check_descriptors(&self, address: Option<&Address>) -> Result<(), Error> {
         let Request {
             stdin,
             stdout,
@@ -120,10 +120,12 @@ impl Plan {
         let passed = streams.into_iter();
         let passed = passed.filter(|(_, mode)| **mode == StreamMode::Descriptor);
         match passed.map(|(name, _)| name).next() {
-            Some(field) if address.path().is_none() => Err(Error::Unsupported {
-                field,
-                by: "a TCP connection, which takes no descriptors,",
-            }),
+            Some(field) if address.is_some_and(|address| address.path().is_none()) => {
+                Err(Error::Unsupported {
+                    field,
+                    by: "a TCP connection, which takes no descriptors,",
+                })
+            }
             _ => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sockproc_core::connection::Connection;
+use sockproc_core::connection::{Connection, Protocol};
 use sockproc_core::proto::ExitStatus;
 
 use super::support::{DEADLINE, Driver, Server, Transport};
@@ -15,19 +15,27 @@ fn every_case_holds_for_both_clients() {
     let cases = cases();
     assert!(cases.len() >= 60, "only {} cases", cases.len());
     for driver in Driver::BOTH {
-        for transport in Transport::BOTH {
-            let server = Server::start(transport);
-            cases.iter().for_each(|case| check(driver, &server, case));
+        for protocol in [Protocol::Classic, Protocol::Native, Protocol::Auto] {
+            for transport in Transport::BOTH {
+                let server = Server::start(transport);
+                cases
+                    .iter()
+                    .for_each(|case| check((driver, protocol), &server, case));
+            }
+            println!(
+                "conformance ({driver:?}, {protocol:?}): {} cases",
+                cases.len()
+            );
         }
-        println!("conformance ({driver:?}): {} cases", cases.len());
     }
 }
 
-fn check(driver: Driver, server: &Server, case: &Case) {
+fn check((driver, protocol): (Driver, Protocol), server: &Server, case: &Case) {
     let text = |key: &str| case.get(key).cloned().unwrap_or_default();
     let name = String::from_utf8(text("name")).unwrap();
+    let (command, stdin) = (text("command"), text("stdin"));
     let run: Connection =
-        Connection::new(server.address.clone(), text("command"), text("stdin")).unwrap();
+        Connection::with_protocol(protocol, server.address.clone(), command, stdin).unwrap();
     let output = driver.drive(run, DEADLINE);
     let output = output.unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(output.stdout == text("stdout"), "{name}: {output:?}");

@@ -13,6 +13,7 @@ mod frames;
 mod hostile;
 mod native;
 mod native_peer;
+mod native_server;
 mod quote;
 mod receivers;
 #[path = "../../fuzz/replay.rs"]

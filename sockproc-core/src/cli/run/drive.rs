@@ -11,7 +11,7 @@ use super::streams::Streams;
 use super::waiting::WaitingLine;
 use crate::Error;
 use crate::connection::{
-    Connection, Deadline, Events, Interest, Progress, TimeLimit, wait_for_any,
+    Connection, Deadline, Events, Interest, Progress, TimeLimit, wait_for_each,
 };
 use crate::proto::{ClientEvent, Exit, Millis, RefusalKind, SignalTo, Stream};
 
@@ -21,8 +21,10 @@ pub(super) struct Drive<'a> {
     streams: Streams,
     signals: &'a mut Signals,
     interrupts: Interrupts,
-    /// The signal for which the run was cancelled.
+    /// The signal for which the run was cancelled, or will be.
     cancelled_by: Option<i32>,
+    /// When to cancel a run that has not been started until then.
+    cancel_at: Deadline,
     waiting: WaitingLine,
     time: TimeLimit,
     /// Bytes of output that a classic server has announced.
@@ -47,6 +49,7 @@ impl<'a> Drive<'a> {
             signals,
             interrupts: Interrupts::default(),
             cancelled_by: None,
+            cancel_at: Deadline::NEVER,
             waiting: WaitingLine::begin(),
             time: TimeLimit::new(timeout.map(Duration::from_millis)),
             announced: 0,
@@ -91,6 +94,11 @@ impl<'a> Drive<'a> {
                 ClientEvent::Started { .. } => {
                     self.waiting.end();
                     self.streams.begin()?;
+                    // The signal is on its way to the command.
+                    if self.cancel_at != Deadline::NEVER {
+                        self.cancel_at = Deadline::NEVER;
+                        self.cancelled_by = None;
+                    }
                 }
                 ClientEvent::Announced { stream, len } => self.announce(stream, len)?,
                 ClientEvent::Data { stream, data } => self.streams.push(stream, data),
@@ -125,22 +133,38 @@ impl<'a> Drive<'a> {
         }
         let until = until.or_earlier(self.time.deadline(&self.run));
         let until = until.or_earlier(self.waiting.deadline());
+        let until = until.or_earlier(self.cancel_at);
         let [mut ready, signal, ours @ ..] = self.poll(interest, until)?;
         ready.writable |= self.streams.on_ready(ours, &mut self.run)?;
         if signal.readable {
             ready.writable |= self.take_signals()?;
         }
+        ready.writable |= self.take_back()?;
         Ok(ready)
     }
 
+    /// What is ready of the connection, the signals, and our three streams.
     fn poll(&self, interest: Interest, until: Deadline) -> Result<[Interest; 5], RunError> {
-        let connection = (self.run.as_fd(), interest);
-        let signals = (self.signals.as_fd(), Interest::READABLE);
         let [input, stdout, stderr] = self.streams.wanted(&self.run);
-        match wait_for_any([connection, signals, input, stdout, stderr], until) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok([Interest::NONE; 5]),
-            found => found.map_err(RunError::Wait),
-        }
+        let all = [
+            (self.run.as_fd(), interest),
+            (self.signals.as_fd(), Interest::READABLE),
+            input,
+            stdout,
+            stderr,
+        ];
+        // poll(2) tells of a hang-up whether it is asked for or not, again and again.
+        let is_wanted = |wanted: &&(_, Interest)| wanted.1 != Interest::NONE;
+        let wanted: Vec<_> = all.iter().filter(is_wanted).copied().collect();
+        let found = match wait_for_each(&wanted, until) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(NOTHING),
+            found => found.map_err(RunError::Wait)?,
+        };
+        let mut found = found.into_iter();
+        Ok(all.map(|wanted| match is_wanted(&&wanted) {
+            true => found.next().unwrap_or(Interest::NONE),
+            false => Interest::NONE,
+        }))
     }
 
     /// Returns whether the connection was given any of them.
@@ -158,20 +182,38 @@ impl<'a> Drive<'a> {
         Ok(is_given)
     }
 
-    /// A signal goes to the command's process group. If there is none yet, it ends us and what we have
-    /// asked for; so does the second interrupt in a row. The third does not wait for the server.
+    /// A signal goes to the command's process group, the second interrupt in a row ends its whole tree, and
+    /// the third does not wait for that. Where no one can be asked for anything, a signal ends us.
+    ///
+    /// The server holds a signal until it has started the command. If it does not do so soon, there is no
+    /// room: then the request is taken back.
     fn pass_on(&mut self, signal: i32) -> Result<(), RunError> {
         let interrupts = self.interrupts.count(signal, Instant::now());
-        let is_given_up = !self.run.sent() || self.run.is_classic() || interrupts > 2;
-        if is_given_up || (self.run.pid().is_none() && self.cancelled_by.is_some()) {
+        let is_started = self.run.pid().is_some();
+        let is_alone = !self.run.sent() || self.run.is_classic();
+        if is_alone || interrupts > 2 || (!is_started && self.cancelled_by.is_some()) {
             return Err(RunError::Signal(signal));
         }
-        if self.run.pid().is_some() && interrupts < 2 {
-            let number = u8::try_from(signal).unwrap_or_default();
-            return Ok(self.run.signal(number, SignalTo::Group)?);
+        if interrupts == 2 {
+            self.cancelled_by.get_or_insert(signal);
+            return Ok(self.run.cancel()?);
         }
-        self.cancelled_by.get_or_insert(signal);
-        Ok(self.run.cancel()?)
+        if !is_started {
+            self.cancelled_by = Some(signal);
+            self.cancel_at = Deadline::after(Some(SOON));
+        }
+        let number = u8::try_from(signal).unwrap_or_default();
+        Ok(self.run.signal(number, SignalTo::Group)?)
+    }
+
+    /// Takes a request back for which there is no room. Returns whether the connection was given that.
+    fn take_back(&mut self) -> Result<bool, RunError> {
+        let is_due = self.cancel_at.has_passed();
+        if is_due {
+            self.cancel_at = Deadline::NEVER;
+            self.run.cancel()?;
+        }
+        Ok(is_due)
     }
 
     /// Writes what is left. Of a terminal that others still hold that is what comes until it is silent.
@@ -209,6 +251,11 @@ impl<'a> Drive<'a> {
         }
     }
 }
+
+const NOTHING: [Interest; 5] = [Interest::NONE; 5];
+
+/// Within this a server with room has started a command.
+const SOON: Duration = Duration::from_millis(200);
 
 /// How long a terminal is silent when it is taken for finished, as a server does with pipes.
 const SILENCE: Duration = Duration::from_millis(100);

@@ -112,7 +112,8 @@ impl Terminal {
             writable: false,
         };
         let near_end = Interest {
-            readable: !self.has_ended && self.shown.is_empty(),
+            // Ours must not change what the command's has changed already.
+            readable: self.is_raw && !self.has_ended && self.shown.is_empty(),
             writable: !self.typed.is_empty(),
         };
         [

@@ -59,18 +59,19 @@ fn a_second_interrupt_ends_a_command_that_ignores_the_first(on: Transport) {
     let server = on.server();
     let line = "trap \"\" INT; echo ready; exec sleep 1000";
     let (mut run, _stdout) = ready(&server, line);
-    let begun = Instant::now();
-    // Two that come at once can be one to the kernel.
-    while run.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(20));
-        send_signal(run.id(), Signal::INT);
-        std::thread::sleep(Duration::from_millis(100));
-        if begun.elapsed() > Duration::from_millis(150) {
-            break;
+    // On a busy machine the second can come too late for the first.
+    poll_until(|| {
+        for _ in 0..2 {
+            send_signal(run.id(), Signal::INT);
+            std::thread::sleep(Duration::from_millis(50));
         }
-    }
+        let until = Instant::now() + Duration::from_secs(4);
+        while run.try_wait().unwrap().is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        run.try_wait().unwrap().is_some()
+    });
     assert_eq!(run.wait().unwrap().code(), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
 fn a_signal_is_passed_on_while_no_one_reads_the_output(on: Transport) {
@@ -114,6 +115,9 @@ fn a_signal_before_the_start_cancels_the_request() {
     let (tell, told) = std::sync::mpsc::channel();
     busy_server(UnixListener::bind(&path).unwrap(), move |client| {
         tell.send(()).unwrap();
+        let mut signal = [0; 5 + b"number=15\0to=group\0".len()];
+        client.read_exact(&mut signal).unwrap();
+        assert_eq!(&signal[5..], b"number=15\0to=group\0");
         let mut frame = [0; 5];
         client.read_exact(&mut frame).unwrap();
         assert_eq!(frame, [5, 0, 0, 0, 0], "CANCEL");

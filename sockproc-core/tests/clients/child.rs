@@ -174,8 +174,11 @@ fn output_behind_a_lost_link_is_no_success() {
         let mut stdout = File::from(peer.descriptors.remove(1));
         peer.start(7);
         stdout.write_all(b"seems whole").unwrap();
+        // So the client knows that the command runs.
+        assert!(matches!(peer.event(), Some(ServerEvent::Signal { .. })));
     });
-    let child = blocking_command(&stub).spawn().unwrap();
+    let mut child = blocking_command(&stub).spawn().unwrap();
+    child.signal(10).unwrap();
     let error = child.wait_with_output().unwrap_err();
     assert!(
         matches!(error, Error::Disconnected { sent: true, .. }),

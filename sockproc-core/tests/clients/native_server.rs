@@ -189,6 +189,29 @@ fn a_child_streams_both_ways_through_tokios_pipes() {
     });
 }
 
+#[test]
+fn a_wait_that_is_cut_short_goes_on_and_a_timeout_ends_a_child_too() {
+    let server = Server::start(Transport::Unix);
+    runtime().block_on(async {
+        let mut command = client::Command::shell("sleep 0.3; exit 4");
+        command.server(server.address.clone());
+        let mut child = command.spawn().await.unwrap();
+        let short = Duration::from_millis(20);
+        assert!(tokio::time::timeout(short, child.wait()).await.is_err());
+        assert_eq!(child.try_wait().unwrap(), None);
+        assert_eq!(child.wait().await.unwrap().code(), Some(4));
+
+        let mut command = client::Command::shell("sleep 1000");
+        command
+            .server(server.address.clone())
+            .timeout(Duration::from_millis(100));
+        let mut child = command.spawn().await.unwrap();
+        let error = child.wait().await.unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+        assert!(child.wait().await.is_err());
+    });
+}
+
 /// Sleeps behind a shell.
 fn sleeper(server: &Server) -> Child {
     shell(server, "sleep 1000; exit 9")

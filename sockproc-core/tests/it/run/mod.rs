@@ -10,6 +10,7 @@ mod record;
 mod screen;
 mod signals;
 mod stdin;
+mod streams;
 mod terminal;
 
 use std::ffi::OsStr;

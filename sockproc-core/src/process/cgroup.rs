@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags, getxattr, open};
 use rustix::process::{Pid, getpid};
+use tokio::sync::Notify;
 
 /// systemd's mark on a cgroup that was handed to its service (systemd.resource-control(5),
 /// `Delegate=`); the first needs no privilege to be read.
@@ -29,6 +30,8 @@ struct Inner {
     next: AtomicU64,
     /// Cgroups of runs that have ended, whose survivors have not.
     leftovers: Mutex<Vec<PathBuf>>,
+    /// Told when there is one more.
+    left: Notify,
 }
 
 /// The cgroup of one run. Dropped, it is removed as soon as it is empty.
@@ -77,6 +80,7 @@ impl Delegation {
             dir,
             next: AtomicU64::new(1),
             leftovers: Mutex::default(),
+            left: Notify::new(),
         })))
     }
 
@@ -95,9 +99,17 @@ impl Delegation {
         Ok((cgroup, procs))
     }
 
-    /// Removes what ended runs have left behind and is empty now.
-    pub(crate) fn sweep(&self) {
-        self.leftovers().retain(|dir| remove_tree(dir).is_err());
+    /// Removes what ended runs have left behind and is empty now. Returns whether anything is left: a
+    /// process that has just ended is in its cgroup for a moment longer.
+    pub(crate) fn sweep(&self) -> bool {
+        let mut leftovers = self.leftovers();
+        leftovers.retain(|dir| remove_tree(dir).is_err());
+        !leftovers.is_empty()
+    }
+
+    /// Resolves when a run leaves a cgroup behind after this call, or has since the last.
+    pub(super) async fn wait_for_leftover(&self) {
+        self.0.left.notified().await;
     }
 
     fn leftovers(&self) -> MutexGuard<'_, Vec<PathBuf>> {
@@ -133,6 +145,7 @@ impl Drop for RunCgroup {
         let mut leftovers = self.delegation.leftovers();
         if remove_tree(&self.dir).is_err() {
             leftovers.push(self.dir.clone());
+            self.delegation.0.left.notify_one();
         }
     }
 }

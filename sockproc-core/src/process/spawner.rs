@@ -96,13 +96,26 @@ impl Spawner {
     }
 
     /// Waits for orphans that have exited, and removes what they leave behind. Returns whether this
-    /// process has any child left.
+    /// process has any child left, or any of its runs a cgroup.
     pub(crate) fn reap_orphans(&self) -> bool {
-        let is_left = self.leaders().reap_orphans();
-        if let Some(delegation) = &self.delegation {
-            delegation.sweep();
+        let is_child_left = self.leaders().reap_orphans();
+        let is_cgroup_left = self.delegation.as_ref().is_some_and(Delegation::sweep);
+        is_child_left || is_cgroup_left
+    }
+
+    /// Resolves when there may be something for [`reap_orphans`](Self::reap_orphans) to do, after it
+    /// has found nothing left.
+    pub(crate) async fn wait_for_orphans(&self) {
+        let leftover = async {
+            match &self.delegation {
+                Some(delegation) => delegation.wait_for_leftover().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.leaders().wait_for_birth() => {}
+            () = leftover => {}
         }
-        is_left
     }
 
     pub(crate) fn leaders(&self) -> &Leaders {

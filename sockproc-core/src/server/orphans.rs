@@ -25,7 +25,7 @@ pub(super) async fn reap(spawner: Spawner) {
         match &mut child_exited {
             Some(signal) => drop(signal.recv().await),
             None if looked.unwrap_or(true) => tokio::time::sleep(LOOK).await,
-            None => spawner.leaders().wait_for_birth().await,
+            None => spawner.wait_for_orphans().await,
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -59,7 +59,7 @@ pub(super) enum RunError {
     Directory { directory: OsString, source: Error },
     #[error("cannot read {path:?}")]
     Stdin { path: OsString, source: io::Error },
-    #[error("cannot write {stream:?}")]
+    #[error("cannot write {}", name(*stream))]
     Write { stream: Stream, source: io::Error },
     #[error("cannot write {path:?}")]
     Record { path: PathBuf, source: io::Error },
@@ -163,6 +163,13 @@ fn is_at(error: &Error, at: &str) -> bool {
             *kind == RefusalKind::CannotSpawn && step.as_deref() == Some(at)
         }
         _ => false,
+    }
+}
+
+fn name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use super::sockproc;
 use crate::support::DEADLINE;
@@ -113,6 +113,13 @@ impl Screen {
         let null = || File::open("/dev/null").unwrap();
         drop(std::mem::replace(&mut self.near_end, null()));
         self.child.wait().unwrap();
+    }
+
+    /// Has the terminal echo what is typed, and hand it on in lines.
+    pub(super) fn cook(&self) {
+        let mut settings = tcgetattr(&self.far_end).unwrap();
+        settings.local_modes |= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+        tcsetattr(&self.far_end, OptionalActions::Now, &settings).unwrap();
     }
 
     /// Takes in what is shown within a moment; whether there was any.

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::screen::Screen;
 use super::{OWN_FAILURE, complained, run_with, said, sockproc};
 use crate::support::{
-    Doomed, TestServer, Transport, descendants, is_alive, poll_until, send_signal,
+    Doomed, TestServer, Transport, descendants, is_alive, poll_until, send_signal, state_of,
 };
 
 fn server() -> TestServer {
@@ -132,6 +132,24 @@ fn our_terminal_has_its_settings_back_when_a_signal_ends_the_command() {
         assert_eq!(status.code(), Some(128 + signal.as_raw()));
         assert!(screen.is_cooked());
     }
+}
+
+#[test]
+fn run_takes_the_terminal_again_when_it_continues() {
+    let server = server();
+    let mut screen = on(&server, &["echo ready; read line; echo got $line"]);
+    screen.wait_for("ready");
+    send_signal(screen.pid(), Signal::STOP);
+    poll_until(|| state_of(screen.pid()) == Some('T'));
+    // As a shell does when a job stops.
+    screen.cook();
+    screen.resize(11, 22);
+    send_signal(screen.pid(), Signal::CONT);
+    poll_until(|| !screen.is_cooked());
+    screen.type_in("it\r");
+    screen.wait_for("got it");
+    assert!(screen.finish().0.success());
+    assert!(screen.is_cooked());
 }
 
 #[test]

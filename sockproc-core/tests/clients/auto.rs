@@ -5,7 +5,8 @@ use sockproc_core::{Error, Protocol, Stdin};
 
 use super::frames::run;
 use super::native_peer::NativePeer;
-use super::support::{Peer, Stub, Stubs, answer, everywhere};
+use super::stub::{Peer, Stub, Stubs, answer};
+use super::support::everywhere;
 
 /// What a classic daemon does with one connection: the opening is a comment to it.
 pub(crate) fn classic(mut peer: Peer) -> (Vec<u8>, Vec<u8>) {

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use sockproc_core::connection::Connection;
 use sockproc_core::{Error, Output, Stdin};
 
-use super::support::{DEADLINE, Driver, Server, Stub, Transport, answer, everywhere};
+use super::stub::{Stub, answer};
+use super::support::{DEADLINE, Driver, Server, Transport, everywhere};
 
 /// Bytes in which a lost, doubled or moved block shows.
 fn numbered(len: usize) -> Vec<u8> {

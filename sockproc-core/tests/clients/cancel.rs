@@ -9,7 +9,8 @@ use std::time::Duration;
 use sockproc_core::connection::{Connection, Interest, Progress};
 use sockproc_core::{Error, Protocol, client};
 
-use super::support::{DEADLINE, Peer, Stub, Transport, everywhere, poll_until, runtime};
+use super::stub::{Peer, Stub};
+use super::support::{DEADLINE, Transport, everywhere, poll_until, runtime};
 
 /// A server that reads the request and never answers, but tells how its client goes.
 fn silent(transport: Transport) -> Stub<Gone> {

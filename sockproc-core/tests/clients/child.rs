@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::auto::classic;
 use super::native_peer::NativePeer;
-use super::support::{DEADLINE, Stub, Transport, runtime};
+use super::stub::Stub;
+use super::support::{DEADLINE, Transport, runtime};
 
 /// Who serves the run that a test spawns: it has the command's descriptors.
 fn command<T: Send + 'static>(

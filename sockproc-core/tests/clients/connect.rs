@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use sockproc_core::{Address, Error, Protocol, blocking, client};
 
-use super::support::{DEADLINE, Driver, Server, answer, everywhere, poll_until, runtime};
+use super::stub::answer;
+use super::support::{DEADLINE, Driver, Server, everywhere, poll_until, runtime};
 
 #[test]
 fn without_a_listener_nothing_has_run_and_the_error_names_the_address() {

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use sockproc_core::connection::Connection;
+use sockproc_core::proto::native::{ClientSession, ServerSession};
+use sockproc_core::proto::opening::GREETING;
 use sockproc_core::proto::{
     Argv, EndedBy, Exit, ExitStatus, Invocation, Millis, Moved, Refusal, RefusalKind, Request,
     Stream, StreamMode,
@@ -10,7 +12,8 @@ use sockproc_core::proto::{
 use sockproc_core::{Address, Error, Output, Protocol, Stdin};
 
 use super::native_peer::NativePeer;
-use super::support::{DEADLINE, Driver, Stub, Transport, everywhere};
+use super::stub::Stub;
+use super::support::{DEADLINE, Driver, Transport, everywhere};
 
 /// A run by `protocol` that takes at most the deadline.
 pub(crate) fn run(
@@ -144,6 +147,46 @@ fn a_link_that_ends_before_the_exit_is_never_a_result() {
             "{error:?}"
         );
         assert!(error.may_have_run());
+    }
+}
+
+/// All that a server sends in a run: the greeting, the start, both streams, the exit.
+fn whole_answer() -> Vec<u8> {
+    let mut session = ServerSession::new();
+    let run = ClientSession::new().send_run(&Request::line("x"));
+    session.receive_data(&run.unwrap());
+    assert!(session.next_event().unwrap().is_some());
+    let mut bytes = GREETING.to_vec();
+    bytes.extend_from_slice(&session.send_started(7).unwrap());
+    for stream in [Stream::Stdout, Stream::Stderr] {
+        bytes.extend_from_slice(&session.send_data(stream, 4).unwrap());
+        bytes.extend_from_slice(b"some");
+        bytes.extend_from_slice(&session.send_end(stream).unwrap());
+    }
+    let exit = Exit::new(ExitStatus::Code(0));
+    bytes.extend_from_slice(&session.send_exited(&exit).unwrap());
+    bytes
+}
+
+#[test]
+fn a_server_that_dies_at_any_byte_is_never_a_result_and_has_run_nothing_before_it_was_asked() {
+    let answer = whole_answer();
+    for (transport, driver) in everywhere() {
+        for protocol in [Protocol::Native, Protocol::Auto] {
+            for cut in 0..answer.len() {
+                let sent = answer[..cut].to_vec();
+                let stub = Stub::new(transport, move |mut peer| {
+                    peer.read_line();
+                    peer.send(sent);
+                    peer.end();
+                });
+                let error = run(driver, protocol, &stub.address, "x", "").unwrap_err();
+                assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+                let is_asked = protocol == Protocol::Native || cut >= GREETING.len();
+                assert_eq!(error.may_have_run(), is_asked, "{protocol:?}, {cut} bytes");
+                stub.join();
+            }
+        }
     }
 }
 

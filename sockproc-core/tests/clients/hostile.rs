@@ -6,7 +6,8 @@ use sockproc_core::connection::{Collected, Connection, Forgotten};
 use sockproc_core::proto::Stream;
 use sockproc_core::{Error, proto::ExitStatus};
 
-use super::support::{DEADLINE, Driver, Stub, Transport, answer, everywhere};
+use super::stub::{Stub, answer};
+use super::support::{DEADLINE, Driver, Transport, everywhere};
 
 /// What a run makes of a server that reads its request, sends `bytes` and closes.
 fn answered_by(transport: Transport, driver: Driver, bytes: Vec<u8>) -> Result<ExitStatus, Error> {

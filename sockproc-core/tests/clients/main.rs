@@ -21,5 +21,6 @@ mod replay;
 #[path = "../../fuzz/replay_native.rs"]
 mod replay_native;
 mod sessions;
+mod stub;
 mod support;
 mod vectors;

@@ -9,7 +9,7 @@ use sockproc_core::proto::native::ServerSession;
 use sockproc_core::proto::opening::GREETING;
 use sockproc_core::proto::{Exit, ExitStatus, Request, ServerEvent, Stream};
 
-use super::support::Peer;
+use super::stub::Peer;
 
 pub(crate) struct NativePeer {
     pub(crate) peer: Peer,

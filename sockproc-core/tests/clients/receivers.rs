@@ -10,7 +10,8 @@ use sockproc_core::connection::{BlockingSocket, Connection, Deadline, Events, In
 use sockproc_core::proto::{ClientEvent, Stream};
 use sockproc_core::{Address, Error, Stdin};
 
-use super::support::{DEADLINE, Server, Stub, Transport, answer};
+use super::stub::{Stub, answer};
+use super::support::{DEADLINE, Server, Transport};
 
 /// All that came, in its order.
 fn events(mut run: Connection<Events>) -> (Vec<ClientEvent>, Option<u8>) {

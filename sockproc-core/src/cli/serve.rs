@@ -154,7 +154,6 @@ impl Arguments {
             classic_linger: self.classic_linger.map(Duration::from_millis),
             classic_on_disconnect: self.classic_on_disconnect,
             new_session: false,
-            token: None,
             cgroup: cgroup.map_or(Cgroup::IfDelegated, Cgroup::At),
             kill_grace: Duration::from_millis(self.grace),
             reply_memory: self.reply_memory,

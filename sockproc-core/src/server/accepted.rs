@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::PollFlags;
+use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, send, sendmsg,
     shutdown,
@@ -177,6 +178,14 @@ impl Accepted {
             if let Ok(result) = guard.try_io(|socket| transmit_with(socket.get_ref(), data, fd)) {
                 return result;
             }
+        }
+    }
+
+    /// Has small writes leave at once: the kernel would let them wait for each other (tcp(7),
+    /// `TCP_NODELAY`).
+    pub(crate) fn send_at_once(&self) {
+        if self.transport == Transport::Tcp {
+            let _ = set_tcp_nodelay(&self.fd, true);
         }
     }
 

@@ -33,8 +33,6 @@ pub struct Config {
     /// From SIGTERM to SIGKILL, when the server ends a command. It lasts until all of the command's
     /// tree has exited.
     pub kill_grace: Duration,
-    /// What a client has to know; a server with a token speaks no classic.
-    pub token: Option<Vec<u8>>,
     /// Where each run gets a cgroup of its own.
     pub cgroup: Cgroup,
     /// Whether each command gets a session of its own, and so no controlling terminal. Without that a
@@ -70,7 +68,6 @@ impl Default for Config {
             max_spill: 4 * GIB,
             max_spill_total: 16 * GIB,
             kill_grace: Duration::from_secs(2),
-            token: None,
             cgroup: Cgroup::None,
             new_session: false,
             drain_timeout: None,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::SetOnce;
 
 use super::signals::Signals;
-use super::stdin::StdinQueue;
+use super::stdin::{PIECE_LEN, StdinQueue};
 use crate::proto::native::{HEADER_LEN, ServerSession};
 use crate::proto::{ProtocolError, ServerEvent, Stream};
 use crate::server::Common;
@@ -114,8 +114,10 @@ impl<'a> Conversation<'a> {
 
     /// Reads stdin past the session.
     async fn hear_stdin(&self, left: u64) -> io::Result<usize> {
+        // A piece takes memory until the last of it is in the command's pipe.
+        let most = left.min(PIECE_LEN as u64);
         let mut piece = Vec::new();
-        let len = self.socket.read_into(&mut piece, left).await?;
+        let len = self.socket.read_into(&mut piece, most).await?;
         piece.truncate(len);
         if self.session().receive_stdin(len as u64).is_ok() {
             self.stdin.push(piece);

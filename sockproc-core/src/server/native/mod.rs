@@ -71,6 +71,7 @@ pub(crate) async fn serve(
             .end_with(answer)
             .await;
     }
+    socket.send_at_once();
     // The kernel takes as little as this of a fresh connection at once.
     if socket.try_write(GREETING).ok() != Some(GREETING.len()) {
         return debug!(id, "client gone behind its opening");
@@ -168,7 +169,7 @@ impl<'a> Exchange<'a> {
         passed: Vec<Passed>,
     ) -> Result<(), Refusal> {
         let (conversation, common) = (&self.conversation, self.conversation.common);
-        if request.token.is_some() && common.config.token.is_none() {
+        if request.token.is_some() {
             // It proves nothing here, and whoever sends it may have meant another server.
             let message = "token: this server asks for none";
             return Err(Refusal::new(RefusalKind::Policy, message));

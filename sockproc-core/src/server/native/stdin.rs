@@ -12,7 +12,7 @@ use crate::proto::OnDisconnect;
 use crate::proto::native::ServerSession;
 
 /// Credit is returned for stdin in pieces of this length, a quarter of all that may be under way.
-const PIECE_LEN: usize = 16 * 1024;
+pub(super) const PIECE_LEN: usize = 16 * 1024;
 
 /// Pieces that are shorter share one buffer of this length.
 const SHORT_LEN: usize = 4 * 1024;

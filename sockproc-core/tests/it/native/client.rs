@@ -79,9 +79,9 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn send_stdin(&mut self, data: impl Into<Bytes>) {
-        for part in self.session.send_stdin(data.into()).unwrap() {
-            self.connection.send(part);
-        }
+        // In one write: TCP would let a second one wait.
+        let frame = self.session.send_stdin(data.into()).unwrap().concat();
+        self.connection.send(frame);
     }
 
     #[track_caller]

@@ -32,12 +32,14 @@ fn further_descriptors_get_the_numbers_that_were_asked_for() {
     let server = Transport::Unix.server();
     let (read, write) = rustix::pipe::pipe().unwrap();
     let (other, _kept) = rustix::pipe::pipe().unwrap();
-    let mut request = line("echo nine >&9; ls /proc/$$/fd | tr '\\n' ' '");
+    let script = "echo nine >&9; for fd in 0 1 2 3 4 5 6 7 8 9; do \
+                  [ -e /proc/$$/fd/$fd ] && echo $fd; done";
+    let mut request = line(script);
     request.stdin = StreamMode::Null;
     request.fds = vec![9, 3];
     let mut client = Client::ask_with(&server, &request, &[write.as_fd(), other.as_fd()]);
     let told = client.finish();
-    assert_eq!(told.out(), "0 1 2 3 9 ");
+    assert_eq!(told.out(), "0\n1\n2\n3\n9\n");
     drop(write);
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).unwrap();
@@ -146,7 +148,7 @@ fn a_hung_up_terminal_ends_what_it_controls() {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
     let slave = rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).unwrap();
     let mut request = line(
-        "[ -t 0 ] && echo tty > /dev/tty; trap 'echo hup > told; exit' HUP; while :; do sleep 0.1; done",
+        "trap 'echo hup > told; exit' HUP; [ -t 0 ] && echo tty > /dev/tty; while :; do sleep 0.1; done",
     );
     request.stdin = StreamMode::Descriptor;
     request.terminal = true;

@@ -1,18 +1,13 @@
 //! Clients that die, do not read, do not send, and what becomes of all others.
 
-use std::time::Duration;
-
 use sockproc_core::proto::native::ClientSession;
 use sockproc_core::proto::opening::OPENING;
 use sockproc_core::proto::{RefusalKind, SignalTo};
 
-use super::client::{Client, argv, line, timed};
-use crate::support::{Transport, marked, memory_kib, on_both_transports, poll_until, settled};
+use super::client::{Client, argv, line};
+use crate::support::{Transport, marked, on_both_transports, poll_until};
 
-on_both_transports!(
-    a_client_that_dies_at_any_byte_leaves_nothing_behind,
-    readers_that_stop_hold_up_no_other_and_cost_little,
-);
+on_both_transports!(a_client_that_dies_at_any_byte_leaves_nothing_behind,);
 
 fn a_client_that_dies_at_any_byte_leaves_nothing_behind(on: Transport) {
     let server = on.server();
@@ -32,31 +27,6 @@ fn a_client_that_dies_at_any_byte_leaves_nothing_behind(on: Transport) {
     poll_until(|| marked(&marker).is_empty());
     poll_until(|| server.fd_count() == before);
     assert_eq!(Client::run(&server, &argv(&["echo", "hi"])).out(), "hi\n");
-}
-
-fn readers_that_stop_hold_up_no_other_and_cost_little(on: Transport) {
-    const READERS: usize = 100;
-    let server = on.server();
-    Client::run(&server, &argv(&["true"]));
-    let before = memory_kib(server.pid(), "VmRSS");
-    let mut stopped: Vec<_> = (0..READERS)
-        .map(|_| {
-            let mut request = line("yes & yes >&2");
-            request.limits.grace = sockproc_core::proto::Millis::new(1);
-            Client::ask(&server, &request)
-        })
-        .collect();
-    for client in &mut stopped {
-        client.wait_for_start();
-    }
-    let after = settled(10, || memory_kib(server.pid(), "VmRSS") / 512) * 512;
-    assert!(
-        (after.saturating_sub(before)) / (READERS as u64) < 128,
-        "{before} {after}"
-    );
-    let (told, elapsed) = timed(|| Client::run(&server, &argv(&["echo", "hi"])));
-    assert_eq!(told.out(), "hi\n");
-    assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod hostile;
 mod limits;
 mod linger;
 mod opening;
+mod overload;
 mod signals;
 mod start;
 mod streams;

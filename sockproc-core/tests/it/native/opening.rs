@@ -68,3 +68,15 @@ fn another_version_is_refused_in_frames(on: Transport) {
     let told = client.finish();
     assert_eq!(told.refusal().kind, RefusalKind::Unsupported);
 }
+
+#[test]
+fn a_request_that_is_not_whole_after_30_s_closes_the_connection() {
+    let server = Transport::Unix.server();
+    let begin = std::time::Instant::now();
+    let mut client = Client::open(&server);
+    client.connection.send([1, 0, 0, 0]);
+    client
+        .connection
+        .wait_for_end(std::time::Duration::from_secs(40));
+    assert!(begin.elapsed() >= std::time::Duration::from_secs(30));
+}

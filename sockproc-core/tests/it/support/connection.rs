@@ -142,6 +142,13 @@ impl Connection {
         (chunk, fds)
     }
 
+    /// Waits for the end of the connection, without another byte.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&mut self, longest: Duration) {
+        assert!(!self.is_silent_for(longest));
+        assert!(self.has_ended());
+    }
+
     /// Reads exactly `length` bytes.
     #[track_caller]
     pub(crate) fn read_exactly(&mut self, length: usize) -> Vec<u8> {

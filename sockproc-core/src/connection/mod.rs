@@ -131,6 +131,23 @@ impl<R: Receiver> Connection<R> {
         Self::begin(address, plan, stdin.into(), Vec::new())
     }
 
+    /// As [`with_protocol`](Self::with_protocol), for a command that gets `descriptors` of ours: one for
+    /// each standard stream of `request` that is a
+    /// [`Descriptor`](crate::proto::StreamMode::Descriptor), then one for each of its
+    /// [`fds`](Request::fds). They are closed here once the command has them or was refused.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_descriptors(
+        protocol: Protocol,
+        address: Address,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Self, Error> {
+        let plan = Plan::new(request, protocol);
+        Self::begin(address, plan, Stdin::empty(), descriptors)
+    }
+
     /// A run that gets `descriptors` passed, those that `plan`'s request names.
     pub(crate) fn begin(
         address: Address,

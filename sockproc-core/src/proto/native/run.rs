@@ -38,6 +38,43 @@ pub(super) fn run(request: &Request) -> Result<Bytes, ProtocolError> {
     Ok(frame(FrameType::Run, &payload))
 }
 
+/// The request that has these records, each a name and a value, in the names and forms of RUN.
+///
+/// For callers that have the parts of a request as data, such as a dictionary of another language.
+///
+/// # Errors
+/// [`ProtocolError::Invalid`], which names the record.
+///
+/// ```
+/// use sockproc_core::proto::native::request_of;
+///
+/// let request = request_of([("arg", &b"ls"[..]), ("cwd", b"/"), ("timeout", b"1000")])?;
+/// assert_eq!(request.cwd.as_deref(), Some(&b"/"[..]));
+/// # Ok::<(), sockproc_core::proto::ProtocolError>(())
+/// ```
+pub fn request_of<'a>(
+    records: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Request, ProtocolError> {
+    let invalid = |(name, why)| ProtocolError::Invalid { name, why };
+    let mut writer = RecordWriter::default();
+    let mut says_on_disconnect = false;
+    for (name, value) in records {
+        says_on_disconnect |= name == "on_disconnect";
+        let Some(field) = FIELDS.iter().find(|field| field.name == name) else {
+            return Err(invalid(("RUN", format!("unknown record {name:?}"))));
+        };
+        writer.put(field.name, value);
+    }
+    let nul = |name| invalid((name, "it holds a NUL".to_owned()));
+    let payload = writer.finish().map_err(nul)?;
+    let mut request = decode(payload.freeze()).map_err(|flaw| invalid((flaw.name, flaw.why)))?;
+    if !says_on_disconnect {
+        // Each protocol has a default of its own.
+        request.on_disconnect = None;
+    }
+    Ok(request)
+}
+
 /// What a RUN frame asks for.
 ///
 /// # Errors
@@ -142,6 +179,18 @@ fn check(request: &Request) -> Result<(), Flaw> {
 mod tests {
     use super::*;
     use crate::proto::{Argv, Invocation, Millis, OnDisconnect, PastMax};
+
+    #[test]
+    fn a_request_is_made_of_names_and_values() {
+        let records = [("arg", &b"sort"[..]), ("arg", b"-n"), ("stderr", b"null")];
+        let mut expected = Request::argv(Argv::new(["sort", "-n"]).unwrap());
+        expected.stderr = StreamMode::Null;
+        assert_eq!(request_of(records), Ok(expected));
+        let refused = |name, value: &[u8]| request_of([(name, value)]).unwrap_err().to_string();
+        assert!(refused("line", b"a\0b").contains("line: it holds a NUL"));
+        assert!(refused("colour", b"red").contains("unknown record \"colour\""));
+        assert!(refused("timeout", b"0").contains("timeout"));
+    }
 
     fn read(records: &str) -> Result<Request, String> {
         let payload = Bytes::from(records.replace('|', "\0"));

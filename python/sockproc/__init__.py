@@ -19,10 +19,14 @@ from ._errors import (
     BadAddress,
     BadRequest,
     CannotConnect,
+    CannotStart,
     ConnectionLost,
     Error,
+    Forbidden,
     NoRoom,
     NoServer,
+    NotADirectory,
+    NotFound,
     OutputTooLarge,
     ProtocolError,
     Refused,
@@ -31,6 +35,7 @@ from ._errors import (
     ServerNotFound,
     ServerNotListening,
     StatusUnknown,
+    Unsupported,
 )
 from .client import Client, run
 
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from . import aio
     from ._run_errors import CalledProcessError, TimeoutExpired
     from ._server import Server, serve
-    from ._types import Address, AsyncStdin, Command, Stdin
+    from ._types import Address, AsyncStdin, Command, Environment, Stdin
 
 __all__ = [
     "Address",
@@ -48,13 +53,18 @@ __all__ = [
     "BadRequest",
     "CalledProcessError",
     "CannotConnect",
+    "CannotStart",
     "Client",
     "Command",
     "Completed",
     "ConnectionLost",
+    "Environment",
     "Error",
+    "Forbidden",
     "NoRoom",
     "NoServer",
+    "NotADirectory",
+    "NotFound",
     "OutputTooLarge",
     "ProtocolError",
     "Refused",
@@ -66,6 +76,7 @@ __all__ = [
     "StatusUnknown",
     "Stdin",
     "TimeoutExpired",
+    "Unsupported",
     "aio",
     "run",
     "serve",
@@ -77,6 +88,7 @@ _LAZY = {
     "AsyncStdin": "_types",
     "CalledProcessError": "_run_errors",
     "Command": "_types",
+    "Environment": "_types",
     "Server": "_server",
     "Stdin": "_types",
     "TimeoutExpired": "_run_errors",

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from math import ceil
 from operator import index
 
-from ._completed import Completed
-from ._errors import NoServer, Refused, StatusUnknown
-from ._native import Connection, returncode
+from ._errors import NoServer
+from ._native import Connection
+from ._request import directory, environment, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, SupportsIndex
 
-    from ._run_errors import TimeoutExpired
     from ._stdin import Source
     from ._text import TextMode
-    from ._types import Address, Command
+    from ._types import Address, Command, Environment, Protocols, Word
 
-
-# The wait statuses of a refusal, as PROTOCOL.md lists them.
-REFUSALS = {
-    64 << 8: "bad-request",
-    69 << 8: "policy",
-    71 << 8: "cannot-spawn",
-    75 << 8: "busy",
-}
-
-# The server's own messages begin with this.
-NOTE = b"sockproc: "
 
 # A larger number is no limit.
-_LARGEST_LIMIT = 2**64 - 1
+_LARGEST_LIMIT = 2**63 - 1
+
+# Seconds; what is longer means this.
+_LONGEST = 2**30
 
 
 def address_text(server: Address | None) -> str:
@@ -63,10 +55,7 @@ def address_text(server: Address | None) -> str:
 _INSTEAD = {
     "args": "it is the first argument, cmd",
     "capture_output": "output is always captured",
-    "cwd": "a command sees its server's directory: begin the line with cd, or use env --chdir",
-    "env": "a command sees its server's environment: use env(1) as the program",
     "executable": "the program is the first word of cmd",
-    "input": "it is called stdin",
     "shell": "a str is a line for the shell, a sequence is not",
     "stderr": "it is always captured; 2>&1 in the line merges it into stdout",
     "stdout": "it is always captured",
@@ -86,47 +75,117 @@ def refuse_others(others: dict[str, object]) -> None:
         raise TypeError(f"run() does not take {name!r}{hint}")
 
 
-def command(cmd: Command) -> bytes | list[bytes]:
-    """A line for the shell, or a program and its arguments."""
-    if isinstance(cmd, str):
-        return os.fsencode(cmd)
-    if isinstance(cmd, bytes):
-        return cmd
+class Call:
+    """What one call of ``run`` asks for, once it has been checked."""
+
+    __slots__ = ("check", "cmd", "cwd", "fields", "idle_timeout", "text", "timeout")
+
+    def __init__(
+        self,
+        cmd: Command,
+        text: TextMode | None,
+        timeout: float | None,
+        check: bool,
+        max_output: SupportsIndex | None,
+        cwd: Word | None,
+        env: Environment | None,
+        merge: bool,
+        idle_timeout: float | None,
+        grace: float | None,
+    ) -> None:
+        """Takes the arguments of ``run``.
+
+        Raises:
+            TypeError, ValueError: one of them is wrong.
+        """
+        check_seconds("timeout", timeout)
+        self.cmd = cmd
+        self.text = text
+        self.timeout = timeout
+        self.check = check
+        self.cwd = cwd
+        self.idle_timeout = idle_timeout
+        self.fields = invocation(cmd)
+        if max_output is not None:
+            self.fields["max_output"] = output_limit(max_output)
+        if idle_timeout is not None:
+            self.fields["idle_timeout"] = milliseconds("idle_timeout", idle_timeout)
+        if grace is not None:
+            self.fields["grace"] = milliseconds("grace", grace)
+        if merge:
+            self.fields["stderr"] = "stdout"
+        if cwd is not None:
+            self.fields["cwd"] = directory(cwd)
+        if env is not None:
+            self.fields.update(environment(env))
+
+    def connect(self, server: str, protocol: Protocols, stdin: Source) -> Connection:
+        """The connection of the run; nothing is sent yet."""
+        found = records(self.fields)
+        return Connection(server, protocol, found, stdin.data, stdin.length)
+
+
+def invocation(cmd: Command) -> dict[str, Any]:
+    """The fields that say what is to be run.
+
+    Raises:
+        TypeError: ``cmd`` is no command.
+    """
+    if isinstance(cmd, (str, bytes)):
+        return {"line": os.fsencode(cmd)}
     words = [cmd] if isinstance(cmd, os.PathLike) else cmd
     try:
-        return [os.fsencode(word) for word in words]
+        return {"arg": [os.fsencode(word) for word in words]}
     except TypeError:
         raise TypeError(
             f"cmd must be a line for the shell or a sequence of words, not {cmd!r}"
         ) from None
 
 
-def connect(server: str, cmd: Command, stdin: Source, limit: int | None) -> Connection:
-    """The connection of one run, with a limit on its output; nothing is sent yet."""
-    return Connection(server, command(cmd), stdin.data, stdin.length, limit)
+def either(stdin: Any, input: Any) -> Any:
+    """What the command reads: ``input`` is another name of ``stdin``.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if input is None:
+        return stdin
+    if stdin is not None:
+        raise ValueError("stdin and input arguments may not both be used")
+    return input
 
 
-def check_timeout(timeout: float | None) -> None:
-    """Refuses a timeout that is not a number of seconds, or is negative.
+def milliseconds(name: str, seconds: float) -> int:
+    """A duration as the native protocol has it: at least 1.
 
     Raises:
         TypeError, ValueError: it is refused.
     """
-    if timeout is None:
+    check_seconds(name, seconds)
+    return max(1, ceil(min(seconds, _LONGEST) * 1000))
+
+
+def check_seconds(name: str, seconds: float | None) -> None:
+    """Refuses what is not a number of seconds, or is negative.
+
+    Raises:
+        TypeError, ValueError: it is refused.
+    """
+    if seconds is None:
         return
     # Loaded before anything can go wrong: an error must not fail because no descriptor is left.
     import_module("._run_errors", __package__)
     refusal: type[Exception] = ValueError
     try:
-        is_number = timeout >= 0
-        float(timeout)
+        is_number = seconds >= 0
+        float(seconds)
         if is_number:
             return
     except TypeError:
         refusal = TypeError
     except OverflowError:
         pass
-    raise refusal(f"timeout must be a number of seconds, not {timeout!r}")
+    raise refusal(f"{name} must be a number of seconds, not {seconds!r}")
 
 
 def output_limit(max_output: SupportsIndex | None) -> int | None:
@@ -145,52 +204,3 @@ def output_limit(max_output: SupportsIndex | None) -> int | None:
     if limit < 0:
         raise ValueError(message)
     return min(limit, _LARGEST_LIMIT)
-
-
-def finish(
-    connection: Connection, cmd: Command, check: bool, text: TextMode | None
-) -> Completed[Any]:
-    """The result of a run that is over."""
-    status, stdout, stderr = connection.output()
-    if status in REFUSALS and not stdout:
-        refuse(status, stderr)
-    if status and returncode(status) is None:
-        raise StatusUnknown(Completed(cmd, status, stdout, stderr))
-    completed: Completed[Any]
-    if text is None:
-        completed = Completed(cmd, status, stdout, stderr)
-    else:
-        completed = Completed(cmd, status, text.decode(stdout), text.decode(stderr))
-    return completed.check() if check else completed
-
-
-def refuse(status: int, stderr: bytes) -> None:
-    """Raises the server's refusal, if this stderr is one.
-
-    Raises:
-        Refused: it is one line of the server's own.
-    """
-    line = stderr.removeprefix(NOTE)
-    if line == stderr or line.find(b"\n") != len(line) - 1:
-        return
-    message = line[:-1].decode(errors="backslashreplace")
-    # In these two cases a command was run, but its wait status is unknown.
-    may_have_run = message.startswith("killed") or "wait status" in message
-    raise Refused(REFUSALS[status], message, may_have_run)
-
-
-def expired(
-    connection: Connection | None, cmd: Command, timeout: float | None
-) -> TimeoutExpired:
-    """The exception to raise after the timeout, which is not None then.
-
-    Args:
-        connection: that of the run; None if it has not begun.
-    """
-    from ._run_errors import TimeoutExpired
-
-    seconds = timeout or 0.0
-    if connection is None:
-        return TimeoutExpired(cmd, seconds, may_have_run=False)
-    stdout, stderr = connection.partial_output()
-    return TimeoutExpired(cmd, seconds, stdout or None, stderr or None, connection.sent)

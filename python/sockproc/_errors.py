@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from ._completed import Completed
+from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
 
 
 class Error(Exception):
@@ -42,12 +45,13 @@ class BadAddress(Error, ValueError):
 
 
 class BadRequest(Error, ValueError):
-    """The command cannot be sent: a NUL in it, CRLF in a line, or longer than the kernel takes.
+    """The command cannot be sent: a NUL in it, or no word at all. On the classic protocol also: a CRLF
+    in a line, or one longer than the kernel takes.
 
     >>> run("echo a\\0b")
     Traceback (most recent call last):
     ...
-    sockproc.BadRequest: command holds a NUL at byte 6
+    sockproc.BadRequest: line: it holds a NUL
     """
 
 
@@ -78,7 +82,9 @@ class ConnectionLost(Error, ConnectionError):
 class ProtocolError(Error, ConnectionError):
     """The answer is not that of a sockproc server."""
 
-    may_have_run = True
+    def __init__(self, message: str, may_have_run: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_run = may_have_run
 
 
 class NoRoom(Error, MemoryError):
@@ -108,28 +114,107 @@ class Refused(Error):
     """The server did not run the command, and said why.
 
     Attributes:
-        kind: ``"bad-request"``, ``"policy"``, ``"busy"`` (asking again later may help) or
-            ``"cannot-spawn"``.
+        kind: ``"bad-request"``, ``"policy"``, ``"busy"`` (asking again later may help),
+            ``"cannot-spawn"``, ``"queue-timeout"``, ``"unsupported"``, ``"shutting-down"`` or
+            ``"cancelled"``.
         message: what the server said.
+        step: at which step a start failed, such as ``"exec"`` or ``"chdir"``, if it was one.
+        errno: the kernel's error number, if it was the kernel that refused.
     """
 
-    def __init__(self, kind: str, message: str, may_have_run: bool = False) -> None:
-        super().__init__(kind, message, may_have_run)
+    step: str | None
+    errno: int | None
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        may_have_run: bool = False,
+        step: str | None = None,
+        errno: int | None = None,
+    ) -> None:
+        super().__init__(kind, message, may_have_run, step, errno)
         self.kind = kind
         self.message = message
         self.may_have_run = may_have_run
+        self.step = step
+        self.errno = errno
 
     def __str__(self) -> str:
         return f"server refused: {self.message}"
 
 
+class Unsupported(Error):
+    """The request has a part that cannot be carried to this server; nothing was run.
+
+    Attributes:
+        field: the part, by its name in the native protocol.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message, field)
+        self.field = field
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CannotStart(Refused, OSError):
+    """The kernel did not start the command: ``errno``, ``strerror`` and ``filename`` say why.
+
+    The exceptions below it are of the kinds that ``subprocess`` raises.
+    """
+
+    # As an OSError this class would lose its arguments to errno and strerror.
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        step: str | None,
+        errno: int,
+        filename: _types.Any = None,
+    ) -> None:
+        Refused.__init__(self, kind, message, False, step, errno)
+        self.args = (kind, message, step, errno, filename)
+        self.strerror = os.strerror(errno)
+        self.filename = filename
+
+    def __reduce__(self) -> tuple[_types.Any, ...]:
+        return type(self), self.args
+
+    def __str__(self) -> str:
+        where = "" if self.filename is None else f": {self.filename!r}"
+        return f"[Errno {self.errno}] {self.strerror}{where}"
+
+
+class NotFound(CannotStart, FileNotFoundError):
+    """There is no such program, or no such directory.
+
+    >>> run(["no-such-program"])
+    Traceback (most recent call last):
+    ...
+    sockproc.NotFound: [Errno 2] No such file or directory: 'no-such-program'
+    """
+
+
+class Forbidden(CannotStart, PermissionError):
+    """The server's user may not run the program, or not enter the directory."""
+
+
+class NotADirectory(CannotStart, NotADirectoryError):
+    """The directory, or a part of the program's path, is a file."""
+
+
 class OutputTooLarge(Error):
-    """The command ran to its end, but wrote more than ``max_output`` bytes; its output is dropped.
+    """The command wrote more than ``max_output`` bytes; the server has ended it with its tree.
+
+    A server that speaks classic only lets it run to its end, and nothing of its output is kept.
 
     Attributes:
         stream: ``"stdout"`` or ``"stderr"``: the stream that went past the limit.
         length: bytes that the command wrote to it.
         max_output: bytes that were allowed, both streams together.
+        stdout, stderr: what came within the limit, as bytes.
 
     >>> run("head -c 2000 /dev/zero", max_output=1000)
     Traceback (most recent call last):
@@ -138,6 +223,8 @@ class OutputTooLarge(Error):
     """
 
     may_have_run = True
+    stdout: bytes = b""
+    stderr: bytes = b""
 
     def __init__(self, stream: str, length: int, max_output: int) -> None:
         super().__init__(stream, length, max_output)
@@ -150,6 +237,12 @@ class OutputTooLarge(Error):
             f"{self.stream} of {self.length} bytes "
             f"goes past the output limit of {self.max_output} bytes"
         )
+
+
+class IdleTooLong(Error):
+    """Within the package: the server has ended a command that was silent for too long."""
+
+    may_have_run = True
 
 
 class ServerFailed(Error, RuntimeError):

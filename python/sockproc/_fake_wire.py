@@ -7,8 +7,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from ._call import NOTE, REFUSALS
 from ._errors import Refused
+from ._outcome import NOTE, REFUSALS
 
 if TYPE_CHECKING:
     from io import BufferedReader

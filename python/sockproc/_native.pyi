@@ -14,6 +14,7 @@ __all__ = [
     "WRITABLE",
     "Connection",
     "check_address",
+    "check_protocol",
     "main",
     "returncode",
 ]
@@ -47,17 +48,15 @@ class Connection:
         cls,
         /,
         server: str,
-        command: bytes | bytearray | SupportsGetItem[int, bytes | bytearray],
+        protocol: str,
+        records: SupportsGetItem[int, tuple[str, bytes | bytearray]],
         stdin: Any,
         stdin_len: SupportsIndex,
-        max_output: SupportsIndex | None = None,
     ) -> Connection:
         """
-        A run of `command`: a line for the shell, or a list of words that no shell interprets.
-        Nothing is sent before the first `on_ready`.
+        A run of the request that has these records; nothing is sent before the first `on_ready`.
 
-        `stdin` is bytes, or an object whose `read(size)` gives `stdin_len` bytes in all.
-        `max_output` limits both streams together, in bytes.
+        `stdin` is bytes, or an object whose `read(size)` returns `stdin_len` bytes in all.
         """
     def abort(self, /) -> None:
         """
@@ -66,7 +65,7 @@ class Connection:
         """
     def fileno(self, /) -> int:
         """
-        The descriptor to wait for.
+        The descriptor to wait for. It may be another one after each `RETRY`.
         """
     def on_ready(self, /, ready: SupportsIndex) -> int:
         """
@@ -101,6 +100,11 @@ class Connection:
 def check_address(server: str) -> None:
     """
     Refuses a `server` that is no address.
+    """
+
+def check_protocol(protocol: str) -> None:
+    """
+    Refuses a `protocol` that there is not.
     """
 
 def main(

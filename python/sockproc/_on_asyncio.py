@@ -142,6 +142,9 @@ class _Run:
             if wanted == RETRY:
                 delay = self.connection.retry_delay
                 self.runs.loop.call_later(delay, self.step, 0)
+            if not self.wanted:
+                # After a RETRY it may be another one.
+                self.fd = self.connection.fileno()
             self.runs.watch(self, wanted & ~RETRY)
         except BaseException as error:
             self.error = error

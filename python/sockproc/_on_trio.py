@@ -76,6 +76,9 @@ class _Run:
     def act(self, ready: int) -> int:
         """Does what can be done now; returns what to wait for."""
         wanted = self.connection.on_ready(ready)
+        if not self.wanted:
+            # After a RETRY it may be another one.
+            self.fd = self.connection.fileno()
         self.poller.watch(self, wanted & ~RETRY)
         return wanted
 

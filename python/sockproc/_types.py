@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -35,11 +35,14 @@ __all__ = [
     "BytesOptions",
     "Command",
     "EncodingOptions",
+    "Environment",
     "NoReturn",
+    "Protocols",
     "ServeOptions",
     "Stdin",
     "TextOptions",
     "Unpack",
+    "Word",
 ]
 
 
@@ -62,6 +65,10 @@ Command: TypeAlias = Word | Sequence[Word]
 """A str or bytes is a line for the shell; a path is a program; a sequence is one with arguments."""
 
 
+Environment: TypeAlias = Mapping[str, str | os.PathLike[str]] | Mapping[bytes, bytes]
+"""All variables that a command gets."""
+
+
 class HasAddress(Protocol):
     """A :class:`sockproc.Server`, a :class:`sockproc.Client` or a :class:`sockproc.testing.FakeServer`."""
 
@@ -76,6 +83,9 @@ Address: TypeAlias = (
 )
 """A socket's path, ``unix:PATH``, ``127.0.0.1:PORT``, a port of 127.0.0.1, a server or a client."""
 
+Protocols: TypeAlias = Literal["auto", "classic", "native"]
+"""The protocol that a client speaks."""
+
 Stdin: TypeAlias = Buffer | str | SupportsRead | Iterable[Buffer] | Iterable[str] | None
 """What a command may read."""
 
@@ -87,8 +97,14 @@ class Limits(TypedDict, total=False):
     """The options of ``run`` that do not change the type of its result."""
 
     timeout: float | None
+    idle_timeout: float | None
+    grace: float | None
     check: bool
     max_output: int | None
+    cwd: Word | None
+    env: Environment | None
+    input: Stdin
+    merge: bool
 
 
 class BytesOptions(Limits, total=False):

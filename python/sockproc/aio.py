@@ -8,26 +8,23 @@ from __future__ import annotations
 from time import monotonic
 
 from ._call import (
+    Call,
     address_text,
-    check_timeout,
-    connect,
-    expired,
-    finish,
-    output_limit,
+    either,
     refuse_others,
 )
 from ._completed import Completed
 from ._drive import driver
 from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
-from ._native import check_address
+from ._errors import Error
+from ._native import check_address, check_protocol
+from ._outcome import expired, failure, finish
 from ._stdin import gathered, source
 from ._text import text_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import overload
-
-    from ._text import TextMode
 else:
 
     def overload(function: object) -> object:
@@ -40,6 +37,7 @@ async def run(
     stdin: _types.AsyncStdin = None,
     *,
     server: _types.Address | None = None,
+    protocol: _types.Protocols = "auto",
     **options: _types.Unpack[_types.BytesOptions],
 ) -> Completed[bytes]: ...
 @overload
@@ -48,6 +46,7 @@ async def run(
     stdin: _types.AsyncStdin = None,
     *,
     server: _types.Address | None = None,
+    protocol: _types.Protocols = "auto",
     **options: _types.Unpack[_types.TextOptions],
 ) -> Completed[str]: ...
 @overload
@@ -56,6 +55,7 @@ async def run(
     stdin: _types.AsyncStdin = None,
     *,
     server: _types.Address | None = None,
+    protocol: _types.Protocols = "auto",
     **options: _types.Unpack[_types.EncodingOptions],
 ) -> Completed[str]: ...
 @overload
@@ -64,6 +64,7 @@ async def run(
     stdin: _types.AsyncStdin = None,
     *,
     server: _types.Address | None = None,
+    protocol: _types.Protocols = "auto",
     **options: _types.Unpack[_types.AnyOptions],
 ) -> Completed[_types.Any]: ...
 async def run(
@@ -77,6 +78,13 @@ async def run(
     encoding: str | None = None,
     errors: str | None = None,
     max_output: int | None = None,
+    input: _types.Stdin = None,
+    cwd: _types.Word | None = None,
+    env: _types.Environment | None = None,
+    merge: bool = False,
+    idle_timeout: float | None = None,
+    grace: float | None = None,
+    protocol: _types.Protocols = "auto",
     **others: object,
 ) -> Completed[_types.Any]:
     """Runs a command on a server; others run on the event loop until it has ended.
@@ -85,8 +93,8 @@ async def run(
     asynchronous iterable too, which the timeout covers. Of files it takes regular ones: to
     read a pipe, a socket or a terminal would block the loop.
 
-    Cancelling the task gives the run up at once, as a timeout does: what happens to the
-    command is up to the server, see its ``classic_on_disconnect``.
+    Cancelling the task gives the run up at once, as a timeout does: the server ends the command
+    with its tree.
 
     >>> import asyncio
     >>> asyncio.run(run("tr a-z A-Z", b"hello")).stdout
@@ -95,14 +103,26 @@ async def run(
     refuse_others(others)
     mode = text_mode(text, encoding, errors)
     address = address_text(server)
-    return await _run(address, cmd, stdin, timeout, check, mode, max_output)
+    call = Call(
+        cmd,
+        mode,
+        timeout,
+        check,
+        max_output,
+        cwd,
+        env,
+        merge,
+        idle_timeout,
+        grace,
+    )
+    return await _run(address, protocol, either(stdin, input), call)
 
 
 class Client:
     """Runs commands on one server. It belongs to no event loop; tasks and forks may share it.
 
     Args:
-        server: as for :func:`sockproc.run`.
+        server, protocol: as for :func:`sockproc.run`.
 
     Raises:
         NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` names a server.
@@ -113,11 +133,17 @@ class Client:
     b'hello\\n'
     """
 
-    __slots__ = ("address",)
+    __slots__ = ("address", "protocol")
 
-    def __init__(self, server: _types.Address | None = None) -> None:
+    def __init__(
+        self,
+        server: _types.Address | None = None,
+        protocol: _types.Protocols = "auto",
+    ) -> None:
         self.address = address_text(server)
+        self.protocol: _types.Protocols = protocol
         check_address(self.address)
+        check_protocol(protocol)
 
     def __repr__(self) -> str:
         return f"aio.Client({self.address!r})"
@@ -161,41 +187,55 @@ class Client:
         encoding: str | None = None,
         errors: str | None = None,
         max_output: int | None = None,
+        input: _types.Stdin = None,
+        cwd: _types.Word | None = None,
+        env: _types.Environment | None = None,
+        merge: bool = False,
+        idle_timeout: float | None = None,
+        grace: float | None = None,
         **others: object,
     ) -> Completed[_types.Any]:
         """Runs a command as :func:`run` does, on this client's server."""
         refuse_others(others)
         mode = text_mode(text, encoding, errors)
-        return await _run(self.address, cmd, stdin, timeout, check, mode, max_output)
+        call = Call(
+            cmd,
+            mode,
+            timeout,
+            check,
+            max_output,
+            cwd,
+            env,
+            merge,
+            idle_timeout,
+            grace,
+        )
+        data = either(stdin, input)
+        return await _run(self.address, self.protocol, data, call)
 
 
 async def _run(
-    server: str,
-    cmd: _types.Command,
-    stdin: _types.AsyncStdin,
-    timeout: float | None,
-    check: bool,
-    text: TextMode | None,
-    max_output: int | None,
+    server: str, protocol: _types.Protocols, stdin: _types.AsyncStdin, call: Call
 ) -> Completed[_types.Any]:
-    check_timeout(timeout)
-    limit = output_limit(max_output)
     on_loop = driver()
+    timeout = call.timeout
     left = timeout
     if hasattr(stdin, "__aiter__"):
         began = monotonic()
-        data = await on_loop.within(timeout, gathered, stdin, text)
+        data = await on_loop.within(timeout, gathered, stdin, call.text)
         if data is None:
-            raise expired(None, cmd, timeout)
+            raise expired(None, call.cmd, timeout)
         if timeout is not None:
             left = timeout - (monotonic() - began)
     else:
-        data = source(stdin, text, may_block=False)
-    connection = connect(server, cmd, data, limit)
+        data = source(stdin, call.text, may_block=False)
+    connection = call.connect(server, protocol, data)
     try:
         if not await on_loop.drive(connection, left):
-            raise expired(connection, cmd, timeout)
+            raise expired(connection, call.cmd, timeout)
+    except Error as error:
+        raise failure(error, connection, call) from None
     finally:
         # A traceback would keep the connection, and so the command, alive.
         connection.abort()
-    return finish(connection, cmd, check, text)
+    return finish(connection, call)

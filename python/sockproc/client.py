@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 
 from ._call import (
+    Call,
     address_text,
-    check_timeout,
-    connect,
-    expired,
-    finish,
-    output_limit,
+    either,
     refuse_others,
 )
 from ._completed import Completed
 from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
-from ._native import check_address
+from ._errors import Error
+from ._native import check_address, check_protocol
+from ._outcome import expired, failure, finish
 from ._stdin import source
 from ._text import text_mode
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from typing import overload
 
     from ._native import Connection
-    from ._text import TextMode
 else:
 
     def overload(function: object) -> object:
@@ -37,6 +35,7 @@ def run(
     stdin: _types.Stdin = None,
     *,
     server: _types.Address | None = None,
+    protocol: _types.Protocols = "auto",
     **options: _types.Unpack[_types.BytesOptions],
 ) -> Completed[bytes]: ...
 @overload
@@ -45,6 +44,7 @@ def run(
     stdin: _types.Stdin = None,
     *,
     server: _types.Address | None = None,
+    protocol: _types.Protocols = "auto",
     **options: _types.Unpack[_types.TextOptions],
 ) -> Completed[str]: ...
 @overload
@@ -53,6 +53,7 @@ def run(
     stdin: _types.Stdin = None,
     *,
     server: _types.Address | None = None,
+    protocol: _types.Protocols = "auto",
     **options: _types.Unpack[_types.EncodingOptions],
 ) -> Completed[str]: ...
 @overload
@@ -61,6 +62,7 @@ def run(
     stdin: _types.Stdin = None,
     *,
     server: _types.Address | None = None,
+    protocol: _types.Protocols = "auto",
     **options: _types.Unpack[_types.AnyOptions],
 ) -> Completed[_types.Any]: ...
 def run(
@@ -74,6 +76,13 @@ def run(
     encoding: str | None = None,
     errors: str | None = None,
     max_output: int | None = None,
+    input: _types.Stdin = None,
+    cwd: _types.Word | None = None,
+    env: _types.Environment | None = None,
+    merge: bool = False,
+    idle_timeout: float | None = None,
+    grace: float | None = None,
+    protocol: _types.Protocols = "auto",
     **others: object,
 ) -> Completed[_types.Any]:
     """Runs a command on a server and waits until it has ended.
@@ -85,27 +94,40 @@ def run(
             current position on, or an iterable of these pieces. Files are sent as they
             are read, iterables are gathered first. None is end of file.
         server: a socket's path, ``unix:PATH``, ``127.0.0.1:PORT``, a port, or a ``Server`` or
-            ``Client``; by default the one that ``$SOCKPROC_SOCKET`` names. The command sees that
-            server's directory, environment and user.
+            ``Client``; by default the one that ``$SOCKPROC_SOCKET`` names. The command runs as
+            that server's user.
         timeout: seconds that the call may take, once an iterable or a pipe has been gathered.
+            Then the server ends the command with its tree.
         check: raise an exception unless the exit code is 0.
         text, encoding, errors: any of them makes stdin and output str, as in
             ``subprocess``; by default the encoding is the locale's.
-        max_output: bytes that both output streams together may have.
+        max_output: bytes that both output streams together may have. A command that writes more
+            is ended with its tree.
+        input: another name of ``stdin``.
+        cwd: the command's working directory; by default the server's.
+        env: all variables that the command gets; by default the server's.
+        merge: whether stderr goes into stdout.
+        idle_timeout: seconds after which a command that writes nothing is ended with its tree.
+        grace: seconds from SIGTERM to SIGKILL where the command is ended; by default the
+            server's.
+        protocol: ``"native"``, ``"classic"``, or ``"auto"``: native where the server speaks it.
+            What classic cannot carry is refused by name: ``cwd``, ``env``, ``merge``,
+            ``idle_timeout``, ``grace``. What ends a command there is up to the server's
+            options, see ``classic_on_disconnect``.
 
     Raises:
         CalledProcessError: ``check``, and the exit code is not 0.
-        TimeoutExpired: the timeout has passed. What happens to the command is up to the
-            server, see its ``classic_on_disconnect``.
-        OutputTooLarge: the command has ended, but wrote more than ``max_output``.
-        NoServer, BadAddress, BadRequest, CannotConnect: nothing was run.
+        TimeoutExpired: ``timeout`` or ``idle_timeout`` has passed. It has the output that came.
+        OutputTooLarge: the command wrote more than ``max_output``. It has the beginning.
+        NotFound, Forbidden, NotADirectory, CannotStart: the kernel did not start the command. They
+            are the ``OSError`` that ``subprocess`` raises.
+        NoServer, BadAddress, BadRequest, CannotConnect, Unsupported: nothing was run.
         Refused: the server did not run it, and says why.
         ConnectionLost, ProtocolError, StatusUnknown: the command may have run.
         UnicodeError: ``stdin`` or the output does not fit the encoding.
-        TypeError: ``stdin`` is of a kind that this mode does not take, or ``timeout`` or
-            ``max_output`` is no number.
-        ValueError: ``timeout`` is negative, NaN or too large for any clock, ``max_output`` is
-            negative.
+        TypeError: ``stdin`` is of a kind that this mode does not take, or a number is none.
+        ValueError: a number is negative, NaN or too large for any clock; a variable's name has an
+            equals sign in it; ``stdin`` and ``input`` are both given.
         OSError: ``stdin`` is a file that cannot be read, or whose position is unknown.
 
     >>> run("tr a-z A-Z", b"hello").stdout
@@ -114,18 +136,32 @@ def run(
     '$HOME\\n'
     >>> run("exit 3").returncode
     3
+    >>> run("pwd; echo $GREETING", cwd="/", env={"GREETING": "hello"}, text=True).stdout
+    '/\\nhello\\n'
     """
     refuse_others(others)
     mode = text_mode(text, encoding, errors)
     address = address_text(server)
-    return _run(address, cmd, stdin, timeout, check, mode, max_output)
+    call = Call(
+        cmd,
+        mode,
+        timeout,
+        check,
+        max_output,
+        cwd,
+        env,
+        merge,
+        idle_timeout,
+        grace,
+    )
+    return _run(address, protocol, either(stdin, input), call)
 
 
 class Client:
     """Runs commands on one server. It holds no connection, so threads and forks may share it.
 
     Args:
-        server: as for :func:`run`.
+        server, protocol: as for :func:`run`.
 
     Raises:
         NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` names a server.
@@ -135,11 +171,17 @@ class Client:
     b'hello\\n'
     """
 
-    __slots__ = ("address",)
+    __slots__ = ("address", "protocol")
 
-    def __init__(self, server: _types.Address | None = None) -> None:
+    def __init__(
+        self,
+        server: _types.Address | None = None,
+        protocol: _types.Protocols = "auto",
+    ) -> None:
         self.address = address_text(server)
+        self.protocol: _types.Protocols = protocol
         check_address(self.address)
+        check_protocol(protocol)
 
     def __repr__(self) -> str:
         return f"Client({self.address!r})"
@@ -183,33 +225,46 @@ class Client:
         encoding: str | None = None,
         errors: str | None = None,
         max_output: int | None = None,
+        input: _types.Stdin = None,
+        cwd: _types.Word | None = None,
+        env: _types.Environment | None = None,
+        merge: bool = False,
+        idle_timeout: float | None = None,
+        grace: float | None = None,
         **others: object,
     ) -> Completed[_types.Any]:
         """Runs a command as :func:`run` does, on this client's server."""
         refuse_others(others)
         mode = text_mode(text, encoding, errors)
-        return _run(self.address, cmd, stdin, timeout, check, mode, max_output)
+        call = Call(
+            cmd,
+            mode,
+            timeout,
+            check,
+            max_output,
+            cwd,
+            env,
+            merge,
+            idle_timeout,
+            grace,
+        )
+        data = either(stdin, input)
+        return _run(self.address, self.protocol, data, call)
 
 
 def _run(
-    server: str,
-    cmd: _types.Command,
-    stdin: _types.Stdin,
-    timeout: float | None,
-    check: bool,
-    text: TextMode | None,
-    max_output: int | None,
+    server: str, protocol: _types.Protocols, stdin: _types.Stdin, call: Call
 ) -> Completed[_types.Any]:
-    check_timeout(timeout)
-    limit = output_limit(max_output)
-    connection = connect(server, cmd, source(stdin, text), limit)
+    connection = call.connect(server, protocol, source(stdin, call.text))
     try:
-        if not _wait(connection, timeout):
-            raise expired(connection, cmd, timeout)
+        if not _wait(connection, call.timeout):
+            raise expired(connection, call.cmd, call.timeout)
+    except Error as error:
+        raise failure(error, connection, call) from None
     finally:
         # A traceback would keep the connection, and so the command, alive.
         connection.abort()
-    return finish(connection, cmd, check, text)
+    return finish(connection, call)
 
 
 def _wait(connection: Connection, timeout: float | None) -> bool:

@@ -101,7 +101,7 @@ def test_move_on_after_ends_the_command(killing_server: str, tmp_path: Path) -> 
 def test_a_cancelled_run_of_a_patient_server_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
         command = f"echo $$ >{tmp_path}/pid; sleep 0.5; echo >{tmp_path}/end"
-        task = asyncio.create_task(aio.run(command))
+        task = asyncio.create_task(aio.run(command, protocol="classic"))
         await asyncio.to_thread(read_pid, tmp_path / "pid")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

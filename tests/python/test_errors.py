@@ -26,6 +26,12 @@ EXAMPLES: list[Error] = [
     sockproc.NoRoom("no"),
     sockproc.Refused("busy", "the server is shutting down"),
     sockproc.StatusUnknown(Completed("x", 0x7F, b"out", b"err")),
+    sockproc.Refused("cannot-spawn", "clone: no", False, "clone", 11),
+    sockproc.CannotStart("cannot-spawn", "clone: no", "clone", 11),
+    sockproc.NotFound("cannot-spawn", "exec: no", "exec", 2, "no-such-program"),
+    sockproc.Forbidden("cannot-spawn", "exec: no", "exec", 13, "/etc/passwd"),
+    sockproc.NotADirectory("cannot-spawn", "chdir: no", "chdir", 20, "/etc/passwd"),
+    sockproc.Unsupported("the classic protocol cannot carry cwd", "cwd"),
     sockproc.OutputTooLarge("stdout", 2000, 1000),
     sockproc.CalledProcessError(3, "exit 3", b"out", b"err"),
     sockproc.TimeoutExpired("sleep 5", 0.5, b"out", None),
@@ -64,6 +70,10 @@ def test_exceptions_derive_from_those_that_people_know() -> None:
     assert issubclass(sockproc.CannotConnect, ConnectionError)
     assert issubclass(sockproc.ConnectionLost, ConnectionError)
     assert issubclass(sockproc.NoRoom, MemoryError)
+    assert issubclass(sockproc.CannotStart, OSError)
+    assert issubclass(sockproc.NotFound, FileNotFoundError)
+    assert issubclass(sockproc.Forbidden, PermissionError)
+    assert issubclass(sockproc.NotADirectory, NotADirectoryError)
     assert issubclass(sockproc.BadRequest, ValueError)
 
 
@@ -111,8 +121,18 @@ def test_a_server_that_is_not_there_has_run_nothing(tmp_path: Path) -> None:
 def test_an_answer_that_is_cut_off_may_have_run(tmp_path: Path, reply: bytes) -> None:
     with stub_server(tmp_path / "s", answer(reply)) as server:
         with pytest.raises(sockproc.ConnectionLost) as lost:
-            run("true", server=server)
+            run("true", server=server, protocol="classic")
     assert lost.value.may_have_run
+
+
+@pytest.mark.parametrize("reply", [b"", b"#sock", b"stat"])
+def test_an_answer_to_the_opening_that_is_cut_off_has_run_nothing(
+    tmp_path: Path, reply: bytes
+) -> None:
+    with stub_server(tmp_path / "s", answer(reply)) as server:
+        with pytest.raises(sockproc.ConnectionLost) as lost:
+            run("true", server=server)
+    assert not lost.value.may_have_run
 
 
 @pytest.mark.parametrize(
@@ -124,7 +144,14 @@ def test_an_answer_of_something_else_is_a_protocol_error(
 ) -> None:
     with stub_server(tmp_path / "s", answer(reply)) as server:
         with pytest.raises(sockproc.ProtocolError, match="not a sockproc server"):
+            run("true", server=server, protocol="classic")
+
+
+def test_an_opening_that_something_else_answers_has_run_nothing(tmp_path: Path) -> None:
+    with stub_server(tmp_path / "s", answer(b"HTTP/1.1 400 Bad Request\r\n")) as server:
+        with pytest.raises(sockproc.ProtocolError, match="not a sockproc server") as no:
             run("true", server=server)
+    assert not no.value.may_have_run
 
 
 @pytest.mark.parametrize("status", [0x7F, 0x137F, 0xFFFF, -1, 0x10000])
@@ -134,7 +161,7 @@ def test_a_status_that_names_no_end_is_never_taken_for_one(
     reply = b"status:%d\r\n3\r\nout3\r\nerr" % status
     with stub_server(tmp_path / "s", answer(reply)) as server:
         with pytest.raises(sockproc.StatusUnknown) as unknown:
-            run("true", server=server)
+            run("true", server=server, protocol="classic")
     assert unknown.value.completed == Completed("true", status, b"out", b"err")
 
 

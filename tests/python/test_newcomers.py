@@ -48,7 +48,7 @@ def test_a_refusal_by_the_server_is_no_exit_code(
         stub = threading.Thread(target=serve_one)
         stub.start()
         with pytest.raises(Refused) as refused:
-            run("true", server=path)
+            run("true", server=path, protocol="classic")
         stub.join()
     error = refused.value
     assert (error.kind, error.message, error.may_have_run) == (

@@ -118,7 +118,8 @@ def test_a_forked_child_can_neither_go_on_with_its_parents_run_nor_end_it() -> N
     from sockproc import _native
 
     server = os.environ["SOCKPROC_SOCKET"]
-    connection = _native.Connection(server, b"sleep 0.3; echo whole", b"", 0)
+    records = [("line", b"sleep 0.3; echo whole")]
+    connection = _native.Connection(server, "classic", records, b"", 0)
     wanted = connection.on_ready(0)
     assert wanted == _native.READABLE
 

@@ -69,11 +69,9 @@ print(sockproc.Command is not None, sockproc.Address is not None, sockproc.Stdin
 @pytest.mark.parametrize(
     ("name", "instead"),
     [
-        ("input", "it is called stdin"),
         ("shell", "a str is a line for the shell"),
+        ("executable", "the first word of cmd"),
         ("capture_output", "output is always captured"),
-        ("cwd", "its server's directory"),
-        ("env", "its server's environment"),
         ("stdout", "always captured"),
         ("universal_newlines", "it is called text"),
         ("bufsize", "does not take 'bufsize'"),

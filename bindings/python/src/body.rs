@@ -43,7 +43,14 @@ impl connection::Body for Body {
 
     fn append(&mut self, source: &mut Take<&mut dyn Read>) -> io::Result<()> {
         match self {
-            Self::Short(bytes) => source.read_to_end(bytes).map(drop),
+            Self::Short(bytes) => {
+                let result = source.read_to_end(bytes).map(drop);
+                // No length was announced, and this is much: the rest goes to a file that grows.
+                if bytes.len() > SHORT {
+                    *self = Self::Long(Long::new(bytes, 0)?);
+                }
+                result
+            }
             Self::Long(long) => Python::attach(|py| long.fill(py, source)),
         }
     }

@@ -5,17 +5,16 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use sockproc_core::connection::{Collected, Connection as CoreConnection, Interest, Progress};
-use sockproc_core::proto::{Argv, Request, Stream, WaitStatus};
+use sockproc_core::proto::{Stream, WaitStatus};
 use sockproc_core::{Address, ExitStatus, Output};
 
 use crate::body::Body;
 use crate::error::PyError;
+use crate::request::{Records, protocol_from, request_from};
 use crate::stdin::stdin_from;
 use crate::wait::{deadline, wait};
 
@@ -41,26 +40,25 @@ pub(crate) struct Connection {
 
 #[pymethods]
 impl Connection {
-    /// A run of `command`: a line for the shell, or a list of words that no shell interprets.
-    /// Nothing is sent before the first `on_ready`.
+    /// A run of the request that has these records; nothing is sent before the first `on_ready`.
     ///
-    /// `stdin` is bytes, or an object whose `read(size)` gives `stdin_len` bytes in all.
-    /// `max_output` limits both streams together, in bytes.
+    /// `stdin` is bytes, or an object whose `read(size)` returns `stdin_len` bytes in all.
     #[new]
-    #[pyo3(signature = (server, command, stdin, stdin_len, max_output=None))]
     fn new(
         server: OsString,
-        command: Command,
+        protocol: &str,
+        records: Records,
         stdin: Bound<'_, PyAny>,
         stdin_len: u64,
-        max_output: Option<u64>,
     ) -> PyResult<Self> {
         let address = Address::parse(&server).map_err(PyError::from)?;
+        let protocol = protocol_from(protocol)?;
         let stdin = stdin_from(stdin, stdin_len)?;
-        let request = command.into_request()?;
-        let run = CoreConnection::new(address, request, stdin).map_err(PyError::from)?;
+        let request = request_from(&records)?;
+        let run = CoreConnection::with_protocol(protocol, address, request, stdin);
+        let run = run.map_err(PyError::from)?;
         Ok(Self {
-            run: Mutex::new(Some(run.max_output(max_output.unwrap_or(u64::MAX)))),
+            run: Mutex::new(Some(run)),
             output: None,
             retry_delay: Duration::ZERO,
             pid: std::process::id(),
@@ -127,7 +125,7 @@ impl Connection {
         *self.slot() = None;
     }
 
-    /// The descriptor to wait for.
+    /// The descriptor to wait for. It may be another one after each `RETRY`.
     fn fileno(&mut self) -> PyResult<i32> {
         Ok(self.run()?.as_raw_fd())
     }
@@ -175,7 +173,6 @@ impl Connection {
                 self.retry_delay = delay;
                 Ok(RETRY)
             }
-            // A classic run has one connection; any other would be asked for at once.
             Progress::Reconnect => {
                 self.retry_delay = Duration::ZERO;
                 Ok(RETRY)
@@ -188,30 +185,17 @@ impl Connection {
     }
 }
 
-/// What to run.
-#[derive(FromPyObject)]
-pub(crate) enum Command {
-    Line(PyBackedBytes),
-    Argv(Vec<PyBackedBytes>),
-}
-
-impl Command {
-    fn into_request(self) -> PyResult<Request> {
-        match self {
-            Self::Line(line) => Ok(Request::line(Bytes::from_owner(line))),
-            Self::Argv(words) => {
-                let argv = Argv::new(words.into_iter().map(Bytes::from_owner));
-                Ok(Request::argv(argv.map_err(PyError::from)?))
-            }
-        }
-    }
-}
-
 /// Refuses a `server` that is no address.
 #[pyfunction]
 pub(crate) fn check_address(server: OsString) -> PyResult<()> {
     Address::parse(&server).map_err(PyError::from)?;
     Ok(())
+}
+
+/// Refuses a `protocol` that there is not.
+#[pyfunction]
+pub(crate) fn check_protocol(protocol: &str) -> PyResult<()> {
+    protocol_from(protocol).map(drop)
 }
 
 /// What `subprocess` calls the return code of a wait status; None if it names no end of a process.

@@ -11,13 +11,16 @@ pyo3::import_exception!(sockproc._errors, BadAddress);
 pyo3::import_exception!(sockproc._errors, BadRequest);
 pyo3::import_exception!(sockproc._errors, CannotConnect);
 pyo3::import_exception!(sockproc._errors, ConnectionLost);
+pyo3::import_exception!(sockproc._errors, IdleTooLong);
 pyo3::import_exception!(sockproc._errors, NoRoom);
 pyo3::import_exception!(sockproc._errors, NoServer);
 pyo3::import_exception!(sockproc._errors, OutputTooLarge);
 pyo3::import_exception!(sockproc._errors, ProtocolError);
+pyo3::import_exception!(sockproc._errors, Refused);
 pyo3::import_exception!(sockproc._errors, ServerForbidden);
 pyo3::import_exception!(sockproc._errors, ServerNotFound);
 pyo3::import_exception!(sockproc._errors, ServerNotListening);
+pyo3::import_exception!(sockproc._errors, Unsupported);
 
 /// An error on its way to Python.
 pub(crate) struct PyError(Error);
@@ -35,7 +38,19 @@ impl From<PyError> for PyErr {
             Error::NoServer => NoServer::new_err(()),
             Error::Address(_) => BadAddress::new_err(message),
             Error::Argv(_) | Error::Request(_) => BadRequest::new_err(message),
-            Error::Protocol(_) => ProtocolError::new_err(message),
+            Error::Protocol(_) | Error::Failed { .. } => ProtocolError::new_err(message),
+            Error::Unsupported { field, .. } => Unsupported::new_err((message, field)),
+            Error::IdleTimeout { .. } => IdleTooLong::new_err(message),
+            Error::Refused {
+                kind,
+                step,
+                errno,
+                message,
+            } => Refused::new_err((kind.to_string(), message, false, step, errno)),
+            // Something listens there, and its answer to the opening is not a server's.
+            Error::Connect { source, .. } if source.raw_os_error().is_none() => {
+                ProtocolError::new_err((source.to_string(), false))
+            }
             Error::Connect { address, source } => {
                 let args = (source.raw_os_error(), reason(&source), address.to_string());
                 match source.kind() {

@@ -4,6 +4,7 @@ mod body;
 mod connection;
 mod error;
 mod owner;
+mod request;
 mod stdin;
 mod wait;
 
@@ -17,7 +18,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::connection::{Connection, check_address, returncode};
+    use crate::connection::{Connection, check_address, check_protocol, returncode};
 
     /// `Connection.on_ready`: the run is over.
     #[pymodule_export]

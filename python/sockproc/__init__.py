@@ -41,7 +41,7 @@ from .client import Client, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import aio
+    from . import aio, subprocess
     from ._run_errors import CalledProcessError, TimeoutExpired
     from ._server import Server, serve
     from ._types import Address, AsyncStdin, Command, Environment, Stdin
@@ -80,6 +80,7 @@ __all__ = [
     "aio",
     "run",
     "serve",
+    "subprocess",
 ]
 
 # Public names whose modules are loaded on first use.
@@ -107,8 +108,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> object:
-    if name == "aio":
-        return import_module(".aio", __name__)
+    if name in ("aio", "subprocess"):
+        return import_module(f".{name}", __name__)
     if name == "__version__":
         return import_module("importlib.metadata").version(__name__)
     if name not in _LAZY:

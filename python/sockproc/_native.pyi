@@ -12,6 +12,7 @@ __all__ = [
     "READABLE",
     "RETRY",
     "WRITABLE",
+    "Child",
     "Connection",
     "check_address",
     "check_protocol",
@@ -38,6 +39,63 @@ WRITABLE: Final[int]
 """
 `Connection.on_ready`: call again when the descriptor is writable.
 """
+
+@final
+class Child:
+    """
+    A run on a server that speaks the native protocol: a non-blocking socket for an event loop to
+    wait on.
+    """
+    def __new__(
+        cls,
+        /,
+        server: str,
+        records: SupportsGetItem[int, tuple[str, bytes | bytearray]],
+        descriptors: SupportsGetItem[int, SupportsIndex],
+    ) -> Child:
+        """
+        A run of the request that has these records; nothing is sent before the first `on_ready`.
+
+        The command gets `descriptors`, of which copies are taken here: one for each standard stream
+        that is `fd`, then one for each record `fd`.
+        """
+    def abort(self, /) -> None:
+        """
+        Closes the descriptor; if the run is not over, the server ends the command with its tree.
+        """
+    def cancel(self, /) -> None:
+        """
+        Has the server end the command with its tree; `on_ready` moves that.
+        """
+    def fileno(self, /) -> int:
+        """
+        The descriptor to wait for. It may be another one after each `RETRY`.
+        """
+    def on_ready(self, /, ready: SupportsIndex) -> int:
+        """
+        Does what can be done without blocking, and says when to call again: `DONE`, `RETRY`, or
+        `READABLE` and `WRITABLE` or'ed.
+
+        `ready` is what the event loop found, `READABLE` and `WRITABLE` or'ed; 0 in the first call.
+        """
+    @property
+    def pid(self, /) -> int | None:
+        """
+        The leader's process id, once it has been started.
+        """
+    @property
+    def retry_delay(self, /) -> float:
+        """
+        Seconds to wait when `on_ready` has said `RETRY`.
+        """
+    def signal(self, /, number: SupportsIndex) -> None:
+        """
+        Sends the leader a signal; `on_ready` moves it.
+        """
+    def status(self, /) -> int:
+        """
+        The wait status of a run that is over; -1 if the server does not know it.
+        """
 
 @final
 class Connection:

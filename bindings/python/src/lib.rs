@@ -1,7 +1,9 @@
 //! `sockproc._native`: what the Python package does not do in Python.
 
 mod body;
+mod child;
 mod connection;
+mod descriptor;
 mod error;
 mod owner;
 mod request;
@@ -17,6 +19,8 @@ mod _native {
 
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::child::Child;
     #[pymodule_export]
     use crate::connection::{Connection, check_address, check_protocol, returncode};
 

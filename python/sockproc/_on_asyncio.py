@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 async def drive(connection: Connection, timeout: float | None) -> bool:
     """Waits until the run is over; False if it is not after ``timeout`` seconds."""
     loop = get_running_loop()
-    runs = _runs_on(loop)
+    runs = runs_on(loop)
     run = _Run(connection, runs)
     timer = None
     try:
@@ -164,7 +164,7 @@ class _Run:
 _runs: WeakValueDictionary[int, _Runs] = WeakValueDictionary()
 
 
-def _runs_on(loop: AbstractEventLoop) -> _Runs:
+def runs_on(loop: AbstractEventLoop) -> _Runs:
     runs = _runs.get(id(loop))
     if runs is None or runs.pid != getpid():
         runs = _runs[id(loop)] = _Runs(loop)

@@ -21,6 +21,8 @@ from typing import (
 )
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process as AsyncioProcess
+
     from typing_extensions import Buffer
 elif sys.version_info >= (3, 12):
     from collections.abc import Buffer
@@ -32,6 +34,7 @@ __all__ = [
     "Any",
     "AnyOptions",
     "AsyncStdin",
+    "AsyncioProcess",
     "BytesOptions",
     "Command",
     "EncodingOptions",
@@ -174,3 +177,12 @@ class ServeOptions(TypedDict, total=False):
     """The most that all runs together may keep there."""
     drain_timeout: int
     """Seconds that running commands have to end after the server is told to stop."""
+
+
+def __getattr__(name: str) -> object:
+    # asyncio takes longer to load than all the rest.
+    if name != "AsyncioProcess":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from asyncio.subprocess import Process
+
+    return Process

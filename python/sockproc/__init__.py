@@ -42,6 +42,7 @@ from .client import Client, run
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio, subprocess
+    from ._process import Process
     from ._run_errors import CalledProcessError, TimeoutExpired
     from ._server import Server, serve
     from ._types import Address, AsyncStdin, Command, Environment, Stdin
@@ -66,6 +67,7 @@ __all__ = [
     "NotADirectory",
     "NotFound",
     "OutputTooLarge",
+    "Process",
     "ProtocolError",
     "Refused",
     "Server",
@@ -90,6 +92,7 @@ _LAZY = {
     "CalledProcessError": "_run_errors",
     "Command": "_types",
     "Environment": "_types",
+    "Process": "_process",
     "Server": "_server",
     "Stdin": "_types",
     "TimeoutExpired": "_run_errors",

@@ -8,11 +8,23 @@ from functools import cache
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
-    from typing import Protocol, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     from ._native import Connection
+    from ._poller import Poller
 
     T = TypeVar("T")
+
+    class Event(Protocol):
+        """What tasks wait for."""
+
+        def set(self) -> object:
+            """Wakes them, and those to come."""
+            ...
+
+        async def wait(self) -> object:
+            """Waits until it is set."""
+            ...
 
     class Driver(Protocol):
         """How a kind of event loop waits."""
@@ -32,6 +44,26 @@ if TYPE_CHECKING:
 
         async def pace(self, pauses: Iterable[float], shield: bool = False) -> None:
             """Sleeps for each of these numbers of seconds. If shielded, a cancelled scope does not cut them short."""
+            ...
+
+        async def ready(self, fd: int, wanted: int) -> int:
+            """Waits until the descriptor is readable or writable, as wanted; returns what it is."""
+            ...
+
+        async def together(self, *functions: Callable[[], Awaitable[None]]) -> None:
+            """Calls all of them at once, and waits until all have ended."""
+            ...
+
+        def poller(self) -> Poller:
+            """What watches descriptors on the loop."""
+            ...
+
+        def new_event(self) -> Event:
+            """An event that is not set."""
+            ...
+
+        def incomplete_read(self, partial: Any, expected: int | None) -> EOFError:
+            """The exception for a stream that has ended too early."""
             ...
 
 

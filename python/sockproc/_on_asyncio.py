@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from asyncio import InvalidStateError, get_running_loop, sleep
+from asyncio import (
+    Event,
+    IncompleteReadError,
+    InvalidStateError,
+    TaskGroup,
+    get_running_loop,
+    sleep,
+)
 from asyncio import timeout as timeout_scope
 from collections import deque
 from contextvars import Context
@@ -19,6 +26,11 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
+
+
+# The loop's own.
+new_event = Event
+incomplete_read = IncompleteReadError
 
 
 async def drive(connection: Connection, timeout: float | None) -> bool:
@@ -58,6 +70,36 @@ async def within(
         if not scope.expired():
             raise
     return None
+
+
+async def ready(fd: int, wanted: int) -> int:
+    """Waits until the descriptor is readable or writable, as wanted; returns what it is.
+
+    At most one task may wait for a descriptor.
+    """
+    runs = runs_on(get_running_loop())
+    look = _Look(fd, runs.loop.create_future())
+    try:
+        runs.watch(look, wanted)
+        return await look.found
+    finally:
+        runs.watch(look, 0)
+
+
+async def together(*functions: Callable[[], Awaitable[None]]) -> None:
+    """Calls all of them at once, and waits until all have ended."""
+    async with TaskGroup() as group:
+        for function in functions:
+            group.create_task(_call(function))
+
+
+async def _call(function: Callable[[], Awaitable[None]]) -> None:
+    await function()
+
+
+def poller() -> Poller:
+    """What watches descriptors on the loop that runs."""
+    return runs_on(get_running_loop())
 
 
 async def pace(pauses: Iterable[float], shield: bool = False) -> None:
@@ -102,6 +144,22 @@ class _Runs(Poller):
             # Also if Ctrl-C came in between.
             if self.waiting:
                 self.loop.call_soon(self.next)
+
+
+class _Look:
+    """A descriptor that a task waits for."""
+
+    __slots__ = ("fd", "found", "wanted")
+
+    def __init__(self, fd: int, found: Future[int]) -> None:
+        self.fd = fd
+        self.found = found
+        self.wanted = 0
+
+    def step(self, ready: int) -> None:
+        """Wakes the task."""
+        if not self.found.done():
+            self.found.set_result(ready)
 
 
 class _Reader:

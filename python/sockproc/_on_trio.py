@@ -19,6 +19,30 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
+new_event = trio.Event
+
+
+class IncompleteReadError(EOFError):
+    """A stream ended too early: as asyncio's exception of this name.
+
+    Attributes:
+        partial: what came.
+        expected: how much was to come, or None.
+    """
+
+    def __init__(self, partial: bytes | str, expected: int | None) -> None:
+        super().__init__(partial, expected)
+        self.partial = partial
+        self.expected = expected
+
+    def __str__(self) -> str:
+        wanted = "the separator" if self.expected is None else self.expected
+        return f"end of file after {len(self.partial)}, before {wanted}"
+
+
+incomplete_read = IncompleteReadError
+
+
 async def drive(connection: Connection, timeout: float | None) -> bool:
     """Waits until the run is over; False if it is not after ``timeout`` seconds."""
     # A call that is cancelled before it begins sends nothing.
@@ -35,6 +59,26 @@ async def within(
     with trio.move_on_after(max(timeout, 0)):
         return await function(*args)
     return None
+
+
+async def ready(fd: int, wanted: int) -> int:
+    """Waits until the descriptor is readable or writable, as wanted; returns what it is.
+
+    At most one task may wait for a descriptor.
+    """
+    return await _ready(fd, wanted)
+
+
+async def together(*functions: Callable[[], Awaitable[None]]) -> None:
+    """Calls all of them at once, and waits until all have ended."""
+    async with trio.open_nursery() as nursery:
+        for function in functions:
+            nursery.start_soon(function)
+
+
+def poller() -> Poller:
+    """What watches descriptors in the ``trio.run`` that runs; a closed one where that is about to end."""
+    return _poller()
 
 
 async def pace(pauses: Iterable[float], shield: bool = False) -> None:
@@ -135,7 +179,7 @@ async def _poll(poller: Poller) -> None:
             run.step(run.wanted)
 
 
-async def _ready(connection: Connection, wanted: int) -> int:
+async def _ready(connection: Connection | int, wanted: int) -> int:
     """Waits for one run's own socket."""
     if wanted == READABLE:
         await trio.lowlevel.wait_readable(connection)

@@ -25,6 +25,8 @@ from ._text import text_mode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import overload
+
+    from ._aio_process import Process as Process
 else:
 
     def overload(function: object) -> object:
@@ -252,7 +254,7 @@ async def create_subprocess_exec(
 ) -> _types.AsyncioProcess:
     """As :func:`asyncio.create_subprocess_exec`, on asyncio and uvloop; the server runs the command.
 
-    ``docs/python.md`` says what differs.
+    ``docs/python.md`` says what differs; :class:`Process` runs on trio too.
 
     Raises:
         OSError: the program or the directory is at fault.
@@ -293,3 +295,13 @@ async def create_subprocess_shell(
     return await spawn(
         cmd, True, limit, stdin=stdin, stdout=stdout, stderr=stderr, **options
     )
+
+
+def __getattr__(name: str) -> object:
+    # Its modules take longer to load than all the rest.
+    if name != "Process":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._aio_process import Process
+
+    globals()[name] = Process
+    return Process

@@ -16,8 +16,10 @@ MODULES = [
     ".aio",
     ".client",
     ".testing",
+    "._aio_process",
     "._completed",
     "._errors",
+    "._process",
     "._run_errors",
     "._server",
 ]

@@ -19,6 +19,7 @@ mod leaks;
 mod limits;
 mod mended;
 mod native;
+mod native_example;
 mod options;
 mod pid_1;
 mod pressure;

@@ -20,6 +20,7 @@ mod limits;
 mod mended;
 mod native;
 mod native_example;
+mod native_strain;
 mod options;
 mod pid_1;
 mod pressure;

@@ -1,7 +1,7 @@
 //! The native protocol, spoken to a real server by a session and a raw connection.
 
 mod bad_input;
-mod client;
+pub(crate) mod client;
 mod descriptors;
 mod disconnect;
 mod hostile;

@@ -49,6 +49,19 @@ impl Connection {
         assert_eq!(sent.unwrap(), data.len());
     }
 
+    /// A second handle of the same socket.
+    pub(crate) fn another(&self) -> File {
+        self.0.try_clone().unwrap()
+    }
+
+    /// Reads one frame of the native protocol.
+    #[track_caller]
+    pub(crate) fn read_frame(&mut self) -> (u8, Vec<u8>) {
+        let header = self.read_exactly(5);
+        let len = u32::from_be_bytes(header[1..].try_into().unwrap());
+        (header[0], self.read_exactly(len as usize))
+    }
+
     /// Sends a whole request while a thread of its own lets the answer be read meanwhile.
     pub(crate) fn send_beside(&self, bytes: Vec<u8>) {
         let mut writer = self.0.try_clone().unwrap();

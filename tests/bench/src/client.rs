@@ -57,6 +57,19 @@ impl Client {
         Ok(stdout)
     }
 
+    /// Sends `request` and hands the reply's stdout to `sink` as it comes.
+    ///
+    /// # Errors
+    /// As [`Client::run`].
+    pub fn hand_on(
+        &mut self,
+        socket: &Path,
+        request: &[u8],
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<()> {
+        self.exchange(socket, request, sink).map(drop)
+    }
+
     /// A blocking connect waits in the kernel while the backlog is full, so there is no EAGAIN to retry. As the
     /// published clients do, it closes once the reply is whole and does not wait for end of file.
     fn exchange(

@@ -8,6 +8,7 @@ pub mod crowd;
 pub mod disk;
 pub mod flood;
 pub mod load;
+pub mod native;
 pub mod report;
 pub mod scene;
 pub mod server;

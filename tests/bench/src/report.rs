@@ -113,6 +113,12 @@ pub fn table(cases: &[Case]) -> String {
     table
 }
 
+/// The same where `ours` and the peer have names.
+#[must_use]
+pub fn table_of(cases: &[Case], ours: &str, peer: &str) -> String {
+    table(cases).replace("ours", ours).replace("peer", peer)
+}
+
 fn figure(value: Option<f64>, decimals: usize) -> String {
     value
         .filter(|value| value.is_finite())

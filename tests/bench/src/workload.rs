@@ -81,11 +81,16 @@ pub fn request(command: &str, stdin: &[u8]) -> Vec<u8> {
 }
 
 /// Bytes of a period that divides no buffer size, so that a lost or doubled block changes the checksum.
-fn pattern(len: usize) -> Vec<u8> {
+#[must_use]
+pub fn pattern(len: usize) -> Vec<u8> {
     (0..251).cycle().take(len).collect()
 }
 
-fn run_locally(command: &str, stdin: &[u8]) -> io::Result<Vec<u8>> {
+/// What the shell prints for `command` without any server.
+///
+/// # Errors
+/// What starting it fails with, and any end but exit code 0.
+pub fn run_locally(command: &str, stdin: &[u8]) -> io::Result<Vec<u8>> {
     let mut child = Command::new("/bin/sh")
         .arg("-c")
         .arg(command)

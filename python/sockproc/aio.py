@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ._call import (
-    Call,
-    address_text,
-    either,
-    refuse_others,
-)
+from ._call import Call, address_text, either, refuse_others
 from ._completed import Completed
 from ._drive import driver
 from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
@@ -220,8 +215,7 @@ async def _run(
     server: str, protocol: _types.Protocols, stdin: _types.AsyncStdin, call: Call
 ) -> Completed[_types.Any]:
     on_loop = driver()
-    timeout = call.timeout
-    left = timeout
+    timeout = left = call.timeout
     if hasattr(stdin, "__aiter__"):
         began = monotonic()
         data = await on_loop.within(timeout, gathered, stdin, call.text)
@@ -303,5 +297,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from ._aio_process import Process
 
-    globals()[name] = Process
-    return Process
+    return globals().setdefault(name, Process)

@@ -7,6 +7,9 @@ use crate::proto::Stream;
 /// The length of a frame's header.
 pub const HEADER_LEN: usize = 5;
 
+/// The type of a frame and the length of what follows.
+pub type Header = [u8; HEADER_LEN];
+
 /// The longest payload of STDIN, STDOUT and STDERR.
 pub const MAX_DATA_LEN: usize = 256 * 1024;
 
@@ -105,7 +108,7 @@ impl FrameType {
 }
 
 /// The header of a frame whose payload has `len` bytes, at most its type's.
-pub(super) fn header(kind: FrameType, len: usize) -> [u8; HEADER_LEN] {
+pub(super) fn header(kind: FrameType, len: usize) -> Header {
     debug_assert!(len <= kind.max_len());
     let [.., a, b, c, d] = (len as u64).to_be_bytes();
     [kind as u8, a, b, c, d]

@@ -21,7 +21,7 @@ mod words;
 
 pub use client::ClientSession;
 pub use credit::{FIRST_WINDOW, WINDOW};
-pub use frame::{HEADER_LEN, MAX_CONTROL_LEN, MAX_DATA_LEN, MAX_RUN_LEN};
+pub use frame::{HEADER_LEN, Header, MAX_CONTROL_LEN, MAX_DATA_LEN, MAX_RUN_LEN};
 pub use run::{MAX_DESCRIPTORS, request_of};
 pub use server::ServerSession;
 

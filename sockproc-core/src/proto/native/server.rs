@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::credit::Window;
 use super::deframer::{Deframer, Part};
-use super::frame::{FrameType, HEADER_LEN, MAX_DATA_LEN, frame, header};
+use super::frame::{FrameType, Header, MAX_DATA_LEN, frame, header};
 use super::signals::HeldSignals;
 use super::state::{Conversation, Side};
 use super::{message, run};
@@ -131,11 +131,7 @@ impl ServerSession {
     ///
     /// # Errors
     /// Ours: too many bytes, the stream has ended or is not in frames, or the command does not run.
-    pub fn send_data(
-        &mut self,
-        stream: Stream,
-        len: usize,
-    ) -> Result<[u8; HEADER_LEN], ProtocolError> {
+    pub fn send_data(&mut self, stream: Stream, len: usize) -> Result<Header, ProtocolError> {
         if len > MAX_DATA_LEN {
             return Err(ProtocolError::WrongState { call: "send_data" });
         }
@@ -150,8 +146,7 @@ impl ServerSession {
     /// Ours: the stream has ended or is not in frames, or the command does not run.
     pub fn send_end(&mut self, stream: Stream) -> Result<Bytes, ProtocolError> {
         let kind = FrameType::end(stream);
-        self.conversation.send(kind)?;
-        Ok(frame(kind, b""))
+        self.conversation.send(kind).map(|()| frame(kind, b""))
     }
 
     /// Takes in that the command's pipe has got the next `len` bytes of what came as stdin. Call it
@@ -243,11 +238,10 @@ impl ServerSession {
                         self.window.charge(len)?;
                     }
                 }
-                Part::Data(_, data) => {
-                    if self.wants_stdin() {
-                        return Ok(Some(ServerEvent::Stdin(data)));
-                    }
+                Part::Data(_, data) if self.wants_stdin() => {
+                    return Ok(Some(ServerEvent::Stdin(data)));
                 }
+                Part::Data(..) => {}
                 Part::Control(kind, payload) => {
                     let event = self.control(kind, payload)?;
                     self.conversation.receive(kind);

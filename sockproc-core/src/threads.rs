@@ -17,7 +17,7 @@ struct Owner(Arc<Queue>);
 #[derive(Debug)]
 struct Queue {
     name: &'static str,
-    /// So many jobs may hang before others wait for them.
+    /// This many jobs may hang before others wait for them.
     most: usize,
     state: Mutex<State>,
     changed: Condvar,

@@ -62,8 +62,9 @@ pub(crate) fn listener(_: &Lua, args: &mut Args) -> Result<u32, Failure> {
         }
         AddressKind::Tcp(tcp) => {
             let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-            listener_in(&table, tcp)
-                .ok_or_else(|| Failure::new("refused", "nobody knows whose socket it is"))
+            listener_in(&table, tcp).ok_or_else(|| {
+                Failure::new("refused", "the kernel does not say whose socket it is")
+            })
         }
     }
 }

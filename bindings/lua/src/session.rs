@@ -72,7 +72,7 @@ fn next_event(lua: &Lua, args: &mut Args) -> Result<MultiValue, Failure> {
     let values = match event {
         None => false.into_lua_multi(lua),
         Some(ClientEvent::Announced { stream, len }) => {
-            // Lua has no unsigned numbers; nobody sends 2^63 bytes.
+            // Lua has no unsigned numbers; no stream has 2^63 bytes.
             let len = i64::try_from(len).unwrap_or(i64::MAX);
             ("announced", name(stream), len.into_lua(lua)?).into_lua_multi(lua)
         }

@@ -164,7 +164,7 @@ fn close(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Gives the exchange up: the server is to see that nobody waits for the answer any more.
+/// Gives the exchange up: the server is to see that no one waits for the answer any more.
 fn abort(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
     if let Some(stream) = args.object::<Socket>()?.borrow()?.stream.take() {
         stream.abort();

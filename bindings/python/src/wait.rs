@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use sockproc_core::connection::{self, Deadline, Interest};
 
-/// The end of a call that may take so many seconds. `None`, and more seconds than a clock can count, are
+/// The end of a call that may take this many seconds. `None`, and more seconds than a clock can count, are
 /// no deadline.
 pub(crate) fn deadline(seconds: Option<f64>) -> Deadline {
     Deadline::after(seconds.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok()))

@@ -65,7 +65,7 @@ pub(super) fn launch(program: &[OsString], args: &[OsString]) -> Result<u32, Fai
     })
 }
 
-/// In the daemon, first of all: a session of its own, a directory that nobody wants to unmount, and
+/// In the daemon, first of all: a session of its own, a directory that is never unmounted, and
 /// errors to the launcher.
 pub(super) fn detach() {
     // Fails only for a group leader, which a fresh child is not.

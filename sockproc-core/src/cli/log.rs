@@ -16,7 +16,7 @@ use super::signals::HeldSignals;
 /// The log level where no option tells it.
 const VARIABLE: &str = "SOCKPROC_LOG";
 
-/// So many lines wait for a slow reader; more are counted and dropped.
+/// At most this many lines wait for a slow reader; more are counted and dropped.
 const MAX_WAITING: usize = 1024;
 
 /// The longest that [`Log::flush`] waits.

@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     /// What to log on stderr: off, error, warn, info, debug [default: $SOCKPROC_LOG, else warn]
     #[arg(long, value_name = "LEVEL")]
     log: Option<LevelFilter>,
-    /// After a command's exit read its output until 100 ms of silence, at most so many milliseconds
+    /// After a command's exit read its output until 100 ms of silence, at most this many milliseconds
     /// [default: until end of file]
     #[arg(long, value_name = "MS")]
     classic_linger: Option<u64>,

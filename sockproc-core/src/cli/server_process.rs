@@ -146,7 +146,7 @@ const OTHER_THREADS: usize = 5;
 /// kernel has no more threads to give; without any, tokio would panic.
 fn runtime(mut builder: Builder) -> io::Result<Runtime> {
     const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-    /// So many execs and writes may hang in the kernel before others wait for them.
+    /// This many execs and writes may hang in the kernel before others wait for them.
     const BLOCKING_THREADS: usize = 32;
     let runtime = builder
         .enable_all()

@@ -19,7 +19,7 @@ use super::tree::{Marks, Tree};
 use crate::proto::{Reach, WaitStatus};
 use crate::reactor::{self, ready_now};
 
-/// A process leader. Until [`reap`](Self::reap) its number, and so its group's, is nobody else's.
+/// A process leader. Until [`reap`](Self::reap) the kernel gives its number, and so its group's, to no other process.
 ///
 /// Dropped without being reaped, it is ended with its tree, and reaped, in the background.
 pub(crate) struct Leader {

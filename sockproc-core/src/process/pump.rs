@@ -77,7 +77,7 @@ pub(crate) async fn drain_now(pipe: &Pipe, sink: &mut impl Sink) -> io::Result<(
     Ok(())
 }
 
-/// Writes all of `data` to a command's stdin; breaks when nobody reads it any more.
+/// Writes all of `data` to a command's stdin; breaks when no process reads it any more.
 ///
 /// # Errors
 /// None that a command can cause.

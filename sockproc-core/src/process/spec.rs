@@ -175,7 +175,7 @@ fn place(request: &Request) -> Result<Place, StartError> {
     })
 }
 
-/// Whom it runs as. Another user does not get the groups of this one.
+/// The user and groups that it runs as. Another user does not get the groups of this one.
 fn identity(request: &Request) -> Option<Identity> {
     let wanted = &request.identity;
     let is_wanted =

@@ -93,7 +93,7 @@ impl Guard {
                 }
             }
             self.is_kept_up.store(false, SeqCst);
-            // A stdin that came between the two looks is nobody else's.
+            // Only this call can see a stdin that came between the two looks.
             if self.held.load(SeqCst) == 0 || self.is_kept_up.swap(true, SeqCst) {
                 return;
             }

@@ -32,7 +32,7 @@ pub enum ClientEvent {
         /// The leader's process id, as the server sees it.
         pid: u32,
     },
-    /// Only classic: so many bytes of a stream will follow; compare it with a cap before making room
+    /// Only classic: `len` bytes of a stream will follow; compare it with a cap before making room
     /// for them.
     Announced {
         /// Which stream.

@@ -52,7 +52,7 @@ pub struct Request {
     pub terminal: bool,
     /// Its file mode creation mask, umask(2); `None`: the server's.
     pub umask: Option<u32>,
-    /// Whom it runs as; `None`: as the server.
+    /// The user and groups that it runs as; `None`: the server's.
     pub identity: Identity,
     /// Signals that it ignores when it starts, by their numbers.
     pub ignored_signals: Vec<u32>,
@@ -99,7 +99,7 @@ pub enum OnDisconnect {
     Kill,
 }
 
-/// Whom a command runs as, by number.
+/// The user and groups that a command runs as, by number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Identity {
     /// The user.

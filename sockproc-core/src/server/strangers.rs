@@ -19,7 +19,7 @@ use crate::threads::Threads;
 /// The most that the kernel passes with one message (`SCM_MAX_FD`).
 const MAX_FDS: usize = 253;
 
-/// So many closes may hang, as those of files of a hung mount do.
+/// At most this many closes may hang, as those of files of a hung mount do.
 const MAX_CLOSES: usize = 4;
 
 /// While more than this wait to be closed, no connection is read.

@@ -41,7 +41,7 @@ pub(super) struct Plan<'a> {
     pub(super) place: Place,
     pub(super) cwd: Option<&'a CString>,
     pub(super) umask: Option<u32>,
-    /// Whom it runs as, if not as this process.
+    /// The user and groups that it runs as, if not those of this process.
     pub(super) identity: Option<&'a Identity>,
     /// The `cgroup.procs` of the cgroup that it enters.
     pub(super) cgroup: Option<RawFd>,
@@ -88,7 +88,7 @@ pub(crate) enum Place {
     Terminal,
 }
 
-/// Whom a command runs as.
+/// The user and groups that a command runs as.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Identity {
     pub(super) user: Option<libc::uid_t>,

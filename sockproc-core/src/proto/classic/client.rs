@@ -226,7 +226,7 @@ impl ClientSession {
         }
     }
 
-    /// So many bytes of the present stream have come.
+    /// Counts `len` bytes of the present stream.
     fn take_body(&mut self, len: u64) {
         self.body_left -= len;
         if self.body_left == 0 {

@@ -15,7 +15,7 @@ use crate::proto::{ProtocolError, Refusal, RefusalKind, Request, ServerEvent, Wa
 /// use sockproc_core::proto::{Request, ServerEvent, WaitStatus, classic::ServerSession};
 ///
 /// let mut session = ServerSession::new();
-/// session.receive_data(b"cat\r\n2\r\nhi and what nobody asked for");
+/// session.receive_data(b"cat\r\n2\r\nhi and a byte too many");
 /// let request = Box::new(Request::line("cat").with_stdin(2));
 /// assert_eq!(session.next_event()?, Some(ServerEvent::Run(request)));
 /// assert_eq!(session.next_event()?, Some(ServerEvent::Stdin("hi".into())));
@@ -96,7 +96,7 @@ impl ServerSession {
     }
 
     /// Takes in that the client has half-closed. Not to be called when the client is gone
-    /// altogether: half a request of nobody is not to be run.
+    /// altogether: half a request is not to be run.
     pub fn receive_eof(&mut self) {
         self.eof = true;
     }

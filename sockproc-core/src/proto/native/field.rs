@@ -49,7 +49,7 @@ impl Field {
 
 /// All records, in the order in which they are written.
 pub(super) const FIELDS: [Field; 29] = [
-    // The first, so that a server knows early to whom it listens.
+    // The first, so that a server knows early who asks.
     once(
         "token",
         |draft, value| set(&mut draft.request.token, Ok(Some(value))),

@@ -140,7 +140,7 @@ impl Budget {
     pub(super) async fn evict_idle(&self) -> ! {
         /// Time for an evicted connection to end before another has to.
         const PAUSE: Duration = Duration::from_millis(5);
-        /// It has so many times of that.
+        /// It waits that long at most this often.
         const MOST_PAUSES: u32 = 20;
         /// Time between two looks where none has been idle for long enough.
         const LOOK: Duration = Duration::from_millis(50);

@@ -24,7 +24,7 @@ use starts::{SPAWN_FDS, SpawnPermit, Starts};
 /// pidfd, stdin, stdout, stderr.
 const RUN_FDS: u32 = 4;
 
-/// How many commands may be starting beyond one for each core. More at once start none of them sooner,
+/// How many commands may be starting beyond one for each core. More at once start no command sooner,
 /// and keep the client that waits for them, an event loop perhaps, from its core for longer.
 const SPARE_SPAWNS: usize = 1;
 

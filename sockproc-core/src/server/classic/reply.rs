@@ -1,4 +1,4 @@
-//! The end of a classic exchange: the reply, and a close that loses none of it.
+//! The end of a classic exchange: the reply, and a close that loses no byte of it.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::proto::classic::note;
 use crate::proto::{Refusal, RefusalKind, WaitStatus};
 use crate::server::peer::Peer;
 
-/// Replies up to so many bytes leave in one piece.
+/// Replies up to this length leave in one piece.
 const SMALL_REPLY_LEN: usize = 64 * 1024;
 
 /// After the reply a client has so much time to close, or to go on with stdin that it has announced.

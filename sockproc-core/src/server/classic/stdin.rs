@@ -11,7 +11,7 @@ use crate::proto::classic::ServerSession;
 use crate::server::accepted::{Accepted, DISCARD_PAUSE};
 use crate::server::budget::Budget;
 
-/// Stdin is moved in pieces of at most so many bytes.
+/// Stdin is moved in pieces of at most this many bytes.
 const READ_LEN: u64 = 256 * 1024;
 
 /// What came of the rest of a request while its command ran.

@@ -66,7 +66,7 @@ impl BindError {
 type BindFailure = (Errno, Option<String>);
 
 impl Listener {
-    /// Binds and listens. A socket file that nobody listens on is taken over.
+    /// Binds and listens. A socket file without a listener is taken over.
     ///
     /// May wait up to 5 s for another server of the same user that starts or ends at the same path.
     ///

@@ -60,7 +60,7 @@ struct Slots {
     holes: Vec<u64>,
     written: Vec<u64>,
     end: u64,
-    /// The least number of `written` since holes were made last: so many at its beginning are idle.
+    /// The least number of `written` since holes were made last: this many at its beginning are idle.
     idle: usize,
     /// Whether holes are to be made.
     punching: bool,

@@ -4,7 +4,9 @@ use rustix::process::Signal;
 use sockproc_core::proto::OnDisconnect;
 
 use super::client::{Client, argv, crowd, line};
-use crate::support::{A_WHILE, Transport, is_alive, on_both_transports, poll_until, send_signal};
+use crate::support::{
+    A_WHILE, Transport, is_alive, on_both_transports, poll_until, send_signal, settled,
+};
 
 on_both_transports!(
     a_run_ends_with_its_client,
@@ -58,15 +60,18 @@ fn a_request_that_waits_is_forgotten_with_its_client(on: Transport) {
     let server = on.setup().shell("ulimit -n 64").start();
     let request = line("echo >> started; exec sleep 1000");
     let (running, waiting) = crowd(&server, &request);
-    let started = running.len();
     waiting
         .into_iter()
         .for_each(|client| client.connection.vanish());
-    std::thread::sleep(A_WHILE);
+    poll_until(|| server.connections() == running.len());
+    // A late one may have been started while its client was still there.
+    let started = server.read("started").lines().count();
     drop(running);
     assert_eq!(Client::run(&server, &line("echo hi")).out(), "hi\n");
-    std::thread::sleep(A_WHILE);
-    assert_eq!(server.read("started").lines().count(), started);
+    assert_eq!(
+        settled(20, || server.read("started").lines().count()),
+        started
+    );
 }
 
 fn a_request_that_waits_and_is_to_finish_is_started_without_its_client(on: Transport) {

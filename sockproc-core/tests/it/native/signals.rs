@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sockproc_core::proto::{ClientEvent, EndedBy, Millis, RefusalKind, SignalTo};
 
-use super::client::{Client, argv, crowd, line, timed};
+use super::client::{Client, Told, argv, crowd, line, timed};
 use crate::support::{Transport, on_both_transports, poll_until};
 
 on_both_transports!(
@@ -27,9 +27,14 @@ fn a_signal_reaches_the_leader_or_all_of_its_group(on: Transport) {
         client.wait_for_start();
         assert!(client.next().is_some());
         client.signal(10, to);
-        std::thread::sleep(Duration::from_millis(400));
+        let mut told = Told::default();
+        while told.out().lines().count() < expected.len() {
+            told.take(client.next().unwrap());
+        }
         client.cancel();
-        let told = client.finish();
+        while let Some(event) = client.next() {
+            told.take(event);
+        }
         let mut lines: Vec<_> = told.out().lines().map(str::to_owned).collect();
         lines.sort();
         assert_eq!(lines, expected, "{told:?}");

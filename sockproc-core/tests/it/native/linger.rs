@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sockproc_core::proto::{ExitStatus, Millis, Reach};
 
-use super::client::{Client, line, timed};
+use super::client::{Client, Told, line, timed};
 use crate::support::{Transport, on_both_transports, poll_until};
 
 on_both_transports!(
@@ -52,19 +52,17 @@ fn everything_in_the_pipes_is_delivered_to_a_slow_reader(on: Transport) {
     request.limits.linger = Millis::new(100);
     let mut client = Client::ask(&server, &request);
     client.wait_for_start();
-    let mut len = 0;
-    for pause in [400, 300, 0] {
+    let mut told = Told::default();
+    for pause in [400, 300] {
         std::thread::sleep(Duration::from_millis(pause));
-        while len < 2_000_000 * 3 && client.session.next_event().is_ok() {
-            let bytes = client.connection.read_some();
-            len += bytes.len();
-            client.session.receive_data(&bytes);
-            if pause > 0 && len % 7 == 0 {
-                break;
-            }
+        for _ in 0..8 {
+            told.take(client.next().unwrap());
         }
     }
-    let told = client.finish();
+    while let Some(event) = client.next() {
+        told.take(event);
+    }
+    assert_eq!(told.stdout.len(), 6_000_000);
     assert_eq!(told.exit().stdout.bytes, 6_000_000);
     assert_eq!(told.exit().stdout.cut, 0);
 }

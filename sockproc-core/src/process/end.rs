@@ -65,6 +65,10 @@ pub(crate) type Survivors = Vec<Pid>;
 struct Ending {
     tree: Tree,
     phase: Phase,
+    /// What has got SIGKILL, each with its start time.
+    killed: HashSet<(Pid, u64)>,
+    /// Whether the last look found a member that had not got SIGKILL yet.
+    is_growing: bool,
     tell: Vec<watch::Sender<Option<Survivors>>>,
     reap: bool,
 }
@@ -160,19 +164,26 @@ fn end_all(incoming: &Receiver<Order>, leaders: &Leaders) {
                 }
                 pause = FIRST_LOOK;
             }
-            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LAST_LOOK),
+            Err(RecvTimeoutError::Timeout) => pause = longer(pause),
             Err(RecvTimeoutError::Disconnected) if endings.is_empty() => return,
             Err(RecvTimeoutError::Disconnected) => {
                 // With no sender left the call above returns at once.
                 thread::sleep(pause);
-                pause = (pause * 2).min(LAST_LOOK);
+                pause = longer(pause);
             }
         }
         let (table, all) = (ProcessTable::read(), leaders.all());
         endings.retain_mut(|ending| {
             ending.look(&table, &all).is_continue() || !ending.is_reaped(leaders)
         });
+        if endings.iter().any(|ending| ending.is_growing) {
+            pause = Duration::ZERO;
+        }
     }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).clamp(FIRST_LOOK, LAST_LOOK)
 }
 
 /// Adds a tree, or changes how one that is ending already ends: the earlier deadline counts.
@@ -198,6 +209,8 @@ fn take_in(endings: &mut Vec<Ending>, order: Order) {
         endings.push(Ending {
             tree,
             phase: Phase::Begin { grace },
+            killed: HashSet::new(),
+            is_growing: false,
             reap: tell.is_none(),
             tell: Vec::from_iter(tell),
         });
@@ -209,6 +222,7 @@ impl Ending {
     fn look(&mut self, table: &ProcessTable, leaders: &HashSet<Pid>) -> ControlFlow<()> {
         let members = self.tree.living_members(table, leaders);
         let now = Instant::now();
+        self.is_growing = false;
         match self.phase {
             Phase::Begin { grace } if !grace.is_zero() => {
                 self.terminate(&members);
@@ -226,7 +240,7 @@ impl Ending {
                     let until = now + KILL_TIMEOUT;
                     self.phase = Phase::Killing { until };
                 }
-                self.kill(members, leaders);
+                self.kill(&members);
                 return ControlFlow::Continue(());
             }
         }
@@ -251,25 +265,16 @@ impl Ending {
         }
     }
 
-    /// Kills members, and those that they gave birth to meanwhile, until no new one is found.
-    fn kill(&mut self, mut members: Vec<Entry>, leaders: &HashSet<Pid>) {
-        /// A fork bomb is killed faster than it grows, or this thread has others to look at.
-        const ROUNDS: usize = 20;
-        let mut killed = HashSet::new();
+    /// Kills members. What they gave birth to meanwhile is found by the next look, which comes at once
+    /// as long as there is any: one table of processes is for all trees that end.
+    fn kill(&mut self, members: &[Entry]) {
         if let Some(cgroup) = self.tree.cgroup() {
             cgroup.kill();
         }
-        for _ in 0..ROUNDS {
-            let _ = kill_process_group(self.tree.leader(), Signal::KILL);
-            let mut is_new = false;
-            for entry in &members {
-                is_new |= killed.insert((entry.pid, entry.started));
-                send(entry, Signal::KILL);
-            }
-            if !is_new {
-                return;
-            }
-            members = self.tree.living_members(&ProcessTable::read(), leaders);
+        let _ = kill_process_group(self.tree.leader(), Signal::KILL);
+        for entry in members {
+            self.is_growing |= self.killed.insert((entry.pid, entry.started));
+            send(entry, Signal::KILL);
         }
     }
 

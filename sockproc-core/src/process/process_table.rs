@@ -1,5 +1,6 @@
 //! All processes at one moment, as /proc shows them.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -34,6 +35,8 @@ pub(super) struct ChildEnd {
 pub(super) struct ProcessTable {
     entries: HashMap<Pid, Entry>,
     children: HashMap<Pid, Vec<Pid>>,
+    /// The ends of pipes that a process holds, read when they are first asked for: many runs may ask.
+    pipes: RefCell<HashMap<Pid, Vec<ChildEnd>>>,
 }
 
 impl ProcessTable {
@@ -58,6 +61,14 @@ impl ProcessTable {
     pub(super) fn children(&self, pid: Pid) -> &[Pid] {
         self.children.get(&pid).map_or(&[], Vec::as_slice)
     }
+
+    /// Whether a process holds its end of a pipe that was made for it. The server's own ends do
+    /// not count: between clone and exec, a child of the server holds copies of them all.
+    pub(super) fn holds(&self, pid: Pid, pipes: &[ChildEnd]) -> bool {
+        let mut known = self.pipes.borrow_mut();
+        let held = known.entry(pid).or_insert_with(|| ChildEnd::of(pid));
+        held.iter().any(|end| pipes.contains(end))
+    }
 }
 
 impl FromIterator<Entry> for ProcessTable {
@@ -78,15 +89,6 @@ impl Entry {
     pub(super) fn read(pid: Pid) -> Option<Self> {
         let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         Self::parse(pid, &stat)
-    }
-
-    /// Whether this process holds its end of a pipe that was made for it. The server's own ends do
-    /// not count: between clone and exec, a child of the server holds copies of them all.
-    pub(super) fn holds(&self, pipes: &[ChildEnd]) -> bool {
-        let fds = format!("/proc/{}/fd", self.pid.as_raw_nonzero());
-        let links = fs::read_dir(fds).into_iter().flatten().flatten();
-        let mut ends = links.filter_map(|link| ChildEnd::of_link(&link.path()));
-        ends.any(|end| pipes.contains(&end))
     }
 
     /// Reads a line of proc_pid_stat(5). The program's name may hold blanks and brackets, so the
@@ -112,6 +114,14 @@ impl Entry {
 }
 
 impl ChildEnd {
+    /// All that a process holds.
+    fn of(pid: Pid) -> Vec<Self> {
+        let fds = format!("/proc/{}/fd", pid.as_raw_nonzero());
+        let links = fs::read_dir(fds).into_iter().flatten().flatten();
+        let ends = links.filter_map(|link| Self::of_link(&link.path()));
+        ends.collect()
+    }
+
     /// What a link in /proc/PID/fd leads to, if it is a pipe. Its permission bits say how the
     /// descriptor was opened (proc_pid_fd(5)).
     fn of_link(link: &Path) -> Option<Self> {
@@ -181,14 +191,14 @@ mod tests {
     fn a_pipe_is_found_by_its_inode_and_its_end() {
         let (read, write) = rustix::pipe::pipe().unwrap();
         let inode = rustix::fs::fstat(&read).unwrap().st_ino;
-        let ours = Entry::read(getpid()).unwrap();
         let end = |is_for_writing| ChildEnd {
             inode,
             is_for_writing,
         };
-        assert!(ours.holds(&[end(true)]) && ours.holds(&[end(false)]));
+        let holds = |pipes: &[_]| ProcessTable::default().holds(getpid(), pipes);
+        assert!(holds(&[end(true)]) && holds(&[end(false)]));
         drop(write);
-        assert!(!ours.holds(&[end(true)]) && ours.holds(&[end(false)]));
-        assert!(!ours.holds(&[]));
+        assert!(!holds(&[end(true)]) && holds(&[end(false)]));
+        assert!(!holds(&[]));
     }
 }

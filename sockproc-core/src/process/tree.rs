@@ -70,7 +70,7 @@ impl Tree {
         let in_cgroup: HashSet<Pid> = self.cgroup().map(RunCgroup::pids).unwrap_or_default();
         let roots = table
             .entries()
-            .filter(|entry| in_cgroup.contains(&entry.pid) || self.is_root(entry, leaders))
+            .filter(|entry| in_cgroup.contains(&entry.pid) || self.is_root(entry, table, leaders))
             .map(|entry| entry.pid);
         let mut found: Vec<Pid> = roots.collect();
         let mut seen: HashSet<Pid> = found.iter().copied().collect();
@@ -88,7 +88,7 @@ impl Tree {
     }
 
     /// Whether a process is a member by what it is, not by its parent alone.
-    fn is_root(&self, entry: &Entry, leaders: &HashSet<Pid>) -> bool {
+    fn is_root(&self, entry: &Entry, table: &ProcessTable, leaders: &HashSet<Pid>) -> bool {
         let leader = self.leader.as_raw_nonzero().get();
         if entry.pid == getpid() {
             return false;
@@ -98,7 +98,7 @@ impl Tree {
             || entry.group == leader
             || entry.session == leader
             || self.known.get(&entry.pid) == Some(&entry.started)
-            || (is_orphan && entry.holds(&self.marks.pipes))
+            || (is_orphan && table.holds(entry.pid, &self.marks.pipes))
     }
 }
 

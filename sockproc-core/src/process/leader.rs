@@ -12,7 +12,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::end::{Ender, Survivors};
+use super::end::Ender;
+use super::ending::Survivors;
 use super::process_table::ProcessTable;
 use super::sys;
 use super::tree::{Marks, Tree};

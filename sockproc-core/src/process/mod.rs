@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod end;
+mod ending;
 mod leader;
 mod leaders;
 mod pipes;

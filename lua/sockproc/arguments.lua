@@ -129,6 +129,7 @@ M.SERVER_OPTIONS = {
 	"pidfile",
 	"reply_memory",
 	"spill_dir",
+	"token_file",
 	"user",
 }
 for _, name in ipairs(M.SERVER_OPTIONS) do

@@ -22,6 +22,7 @@ local transport = require("sockproc.transport")
 ---@field max_spill? integer|string bytes
 ---@field max_spill_total? integer|string bytes
 ---@field drain_timeout? integer seconds
+---@field token_file? string what clients must show; no client in Lua can
 
 ---@class sockproc.Server A server in the background. It outlives this object and this process.
 ---@field address string where it listens

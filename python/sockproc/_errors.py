@@ -46,7 +46,8 @@ class BadAddress(Error, ValueError):
 
 class BadRequest(Error, ValueError):
     """The command cannot be sent: a NUL in it, or no word at all. On the classic protocol also: a CRLF
-    in a line, or one longer than the kernel takes.
+    in a line, or one longer than the kernel takes. Or the file that ``$SOCKPROC_TOKEN_FILE`` names
+    cannot be used.
 
     >>> run("echo a\\0b")
     Traceback (most recent call last):

@@ -26,6 +26,7 @@ OPTIONS = {
     "pidfile",
     "reply_memory",
     "spill_dir",
+    "token_file",
     "user",
 }
 

@@ -177,6 +177,11 @@ class ServeOptions(TypedDict, total=False):
     """The most that all runs together may keep there."""
     drain_timeout: int
     """Seconds that running commands have to end after the server is told to stop."""
+    token_file: str | os.PathLike[str]
+    """A file with the token that every request must show; classic requests are refused then.
+
+    Clients find it in the file that ``$SOCKPROC_TOKEN_FILE`` names, for the server that
+    ``$SOCKPROC_SOCKET`` names."""
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::proto::{ArgvError, ProtocolError, Refusal, RefusalKind, Stream};
-use crate::{Address, AddressError};
+use crate::{Address, AddressError, TokenError};
 
 /// Why there is no result of a run.
 ///
@@ -19,6 +19,9 @@ pub enum Error {
     /// This is no address; nothing was sent.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The file that `$SOCKPROC_TOKEN_FILE` names cannot be used; nothing was sent.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// No connection came about; nothing was sent.
     #[error("cannot connect to {address}")]
     Connect {
@@ -138,6 +141,7 @@ impl Error {
         match self {
             Self::NoServer
             | Self::Address(_)
+            | Self::Token(_)
             | Self::Connect { .. }
             | Self::Argv(_)
             | Self::Request(_)

@@ -132,6 +132,7 @@ pub mod server;
 mod stdin;
 #[cfg(feature = "server")]
 mod threads;
+mod token;
 
 pub use address::{Address, AddressError, AddressKind};
 pub use command::Stdio;
@@ -139,3 +140,4 @@ pub use connection::{Output, Protocol};
 pub use error::Error;
 pub use proto::ExitStatus;
 pub use stdin::Stdin;
+pub use token::{Token, TokenError};

@@ -181,6 +181,22 @@ t.test("every option of the server is passed on", function()
 	t.fails("connect", "neither finish nor kill", sockproc.serve(refused))
 end)
 
+t.test("a server that wants a token runs nothing for a client that has none to show", function()
+	local address, token = "unix:" .. t.path("token.sock"), t.path("token")
+	t.write(token, "secret")
+	t.shell("chmod 640 " .. token)
+	local options = { address = address, background = true, token_file = token }
+	t.fails("connect", "chmod 600", sockproc.serve(options))
+	t.shell("chmod 600 " .. token)
+	local server = assert(sockproc.serve(options))
+	local result = assert(sockproc.run("echo hi", nil, { server = address }))
+	t.equal(result.status, 69 * 256)
+	t.contains(result.stderr, "token")
+	-- It is found to be a server of ours all the same.
+	t.equal(assert(sockproc.serve(options)).reused, true)
+	t.equal(server:stop(), true)
+end)
+
 t.test("the address may come from the environment", function()
 	local address = "unix:" .. t.path("environment.sock")
 	start('assert(require("sockproc").serve({background = true}))', "SOCKPROC_SOCKET=" .. address)

@@ -37,7 +37,7 @@ impl From<PyError> for PyErr {
         match error {
             Error::NoServer => NoServer::new_err(()),
             Error::Address(_) => BadAddress::new_err(message),
-            Error::Argv(_) | Error::Request(_) => BadRequest::new_err(message),
+            Error::Argv(_) | Error::Request(_) | Error::Token(_) => BadRequest::new_err(message),
             Error::Protocol(_) | Error::Failed { .. } => ProtocolError::new_err(message),
             Error::Unsupported { field, .. } => Unsupported::new_err((message, field)),
             Error::IdleTimeout { .. } => IdleTooLong::new_err(message),

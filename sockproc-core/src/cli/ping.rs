@@ -1,13 +1,14 @@
 //! `sockproc ping`: does a server answer?
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::{Chain, Failed};
 use crate::blocking::Client;
-use crate::{Address, Error};
+use crate::{Address, Error, Token};
 
 /// Ask whether a server answers: runs a command that does nothing.
 #[derive(Args)]
@@ -15,6 +16,10 @@ pub(super) struct Arguments {
     /// The server [default: $SOCKPROC_SOCKET]
     #[arg(long, value_name = "ADDRESS")]
     server: Option<Address>,
+    /// The file with the token that the server wants [default: for $SOCKPROC_SOCKET,
+    /// $SOCKPROC_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Milliseconds to wait for the answer
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     timeout: u64,
@@ -33,7 +38,10 @@ pub(super) fn main(arguments: Arguments) -> Result<i32, Failed> {
 
 fn ping(arguments: Arguments) -> Result<(Address, Duration), Error> {
     let address = Address::or_from_env(arguments.server)?;
-    let client = Client::new(address.clone()).timeout(Duration::from_millis(arguments.timeout));
+    let mut client = Client::new(address.clone()).timeout(Duration::from_millis(arguments.timeout));
+    if let Some(path) = arguments.token_file {
+        client = client.token(Token::read(path)?);
+    }
     let begin = Instant::now();
     client.run(":", "")?;
     Ok((address, begin.elapsed()))

@@ -12,10 +12,10 @@ use tracing::level_filters::LevelFilter;
 use super::log::{self, Log};
 use super::pidfile::Pidfile;
 use super::users::{Account, Owner};
-use super::{Failed, daemon, server_process};
+use super::{Chain, Failed, daemon, server_process};
 use crate::proto::OnDisconnect;
 use crate::server::{Cgroup, Config, Listener, SocketOptions};
-use crate::{Address, AddressError};
+use crate::{Address, AddressError, Token};
 
 /// Serve until SIGTERM or SIGINT.
 #[derive(Args)]
@@ -32,6 +32,10 @@ pub(super) struct Arguments {
     /// Serve as this user, a name or number: with the user's groups, HOME and an environment of its own
     #[arg(long, value_name = "USER", value_parser = Account::find)]
     user: Option<Account>,
+    /// Run only what comes with the token in this file, which others must not be able to read; classic
+    /// requests are refused then
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Serve in the background: print its process id when it can be reached, and return
     #[arg(long)]
     daemon: bool,
@@ -101,7 +105,12 @@ fn serve(mut arguments: Arguments) -> Result<i32, Failed> {
         daemon::detach();
     }
     let log = Log::begin(arguments.log.unwrap_or_else(log::level_from_environment));
-    let config = arguments.config();
+    let token = arguments.token_file.as_ref().map(Token::read).transpose();
+    let token = token.map_err(|error| Failed::new(Chain(&error), 1))?;
+    let config = Config {
+        token,
+        ..arguments.config()
+    };
     config.check().map_err(|error| Failed::new(error, 1))?;
     let options = arguments.socket_options();
     let listen = arguments.listen.iter();
@@ -134,6 +143,7 @@ impl Arguments {
             *address = address.clone().absolute()?;
         }
         let named = self.pidfile.iter_mut().chain(&mut self.cgroup);
+        let named = named.chain(&mut self.token_file);
         for path in named.chain([&mut self.spill_dir]) {
             *path = std::path::absolute(&*path).map_err(|_| AddressError::Empty)?;
         }
@@ -151,6 +161,7 @@ impl Arguments {
     fn config(&self) -> Config {
         let cgroup = self.cgroup.clone();
         Config {
+            token: None,
             classic_linger: self.classic_linger.map(Duration::from_millis),
             classic_on_disconnect: self.classic_on_disconnect,
             new_session: false,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::limits::millis;
 use crate::connection::{Connection, Plan, Protocol};
 use crate::proto::Request;
@@ -14,6 +16,7 @@ use crate::{Address, Error, Stdin};
 pub struct Client<D> {
     address: Address,
     protocol: Protocol,
+    token: Option<Bytes>,
     timeout: Option<Duration>,
     max_output: Option<u64>,
     driver: PhantomData<fn() -> D>,
@@ -26,6 +29,7 @@ impl<D> Client<D> {
         Self {
             address,
             protocol: Protocol::Auto,
+            token: None,
             timeout: None,
             max_output: None,
             driver: PhantomData,
@@ -44,6 +48,15 @@ impl<D> Client<D> {
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
+        self
+    }
+
+    /// Shows the server this token, where it wants one: what its `--token-file` holds. Without it the
+    /// server that `$SOCKPROC_SOCKET` names is shown what is in the file that `$SOCKPROC_TOKEN_FILE`
+    /// names.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<Bytes>) -> Self {
+        self.token = Some(token.into());
         self
     }
 
@@ -72,6 +85,7 @@ impl<D> Client<D> {
         mut request: Request,
         stdin: Stdin,
     ) -> Result<(Connection, Option<Duration>), Error> {
+        request.token.clone_from(&self.token);
         request.limits.timeout = self.timeout.map(millis);
         request.limits.max_output = self.max_output;
         let plan = Plan::new(request, self.protocol);
@@ -95,6 +109,7 @@ impl<D> Clone for Client<D> {
     fn clone(&self) -> Self {
         Self {
             address: self.address.clone(),
+            token: self.token.clone(),
             ..*self
         }
     }

@@ -107,7 +107,9 @@ impl<D> Command<D> {
         self
     }
 
-    /// Shows the server this token, where it wants one: what its `--token-file` holds.
+    /// Shows the server this token, where it wants one: what its `--token-file` holds. Without it the
+    /// server that `$SOCKPROC_SOCKET` names is shown what is in the file that `$SOCKPROC_TOKEN_FILE`
+    /// names.
     pub fn token(&mut self, token: impl Into<Bytes>) -> &mut Self {
         self.settings.token = Some(token.into());
         self

@@ -156,6 +156,7 @@ impl<R: Receiver> Connection<R> {
         descriptors: Vec<OwnedFd>,
     ) -> Result<Self, Error> {
         plan.announce(&stdin);
+        plan.show_token(&address)?;
         let (session, head) = plan.open(Some(&address))?;
         let link = Link::open(address)?;
         Ok(Self::start(link, plan, session, head, (stdin, descriptors)))

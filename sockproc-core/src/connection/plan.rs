@@ -10,7 +10,7 @@ use super::link::Link;
 use super::session::Session;
 use crate::proto::opening::Answer;
 use crate::proto::{ExitStatus, ProtocolError, Refusal, RefusalKind, Request, StreamMode};
-use crate::{Address, Error, Stdin};
+use crate::{Address, Error, Stdin, Token};
 
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -43,6 +43,14 @@ impl Plan {
         } else if self.request.stdin == StreamMode::Piped {
             self.request.stdin_len = Some(0);
         }
+    }
+
+    /// Shows the token of the environment to the server that is named there.
+    pub(super) fn show_token(&mut self, address: &Address) -> Result<(), Error> {
+        if self.request.token.is_none() {
+            self.request.token = Token::from_env(address)?.map(Bytes::from);
+        }
+        Ok(())
     }
 
     /// The session of the first connection to `address`, and what is sent first, or behind the opening.

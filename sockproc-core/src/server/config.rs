@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::Token;
 use crate::proto::OnDisconnect;
 
 /// How a [`Server`](super::Server) treats the commands that it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// What every request must show. Only the native protocol can: classic requests are refused then.
+    pub token: Option<Token>,
     /// After the leader's exit its output is read until 100 ms of silence, at most so long; `None`
     /// waits for end of file, as the C daemon does.
     pub classic_linger: Option<Duration>,
@@ -60,6 +63,7 @@ impl Default for Config {
     fn default() -> Self {
         const GIB: u64 = 1 << 30;
         Self {
+            token: None,
             classic_linger: None,
             classic_on_disconnect: OnDisconnect::Finish,
             reply_memory: 64 << 20,

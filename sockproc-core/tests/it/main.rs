@@ -31,4 +31,5 @@ mod spill;
 mod strange_places;
 mod strangers;
 mod support;
+mod token;
 mod tree;

@@ -26,7 +26,7 @@ use streams::{ForServer, Streams};
 
 use super::{Chain, Failed, server_process};
 use crate::connection::{Connection, Plan};
-use crate::{Address, Error};
+use crate::{Address, Error, Token};
 
 pub(super) use options::Arguments;
 pub(super) use outcome::OWN_FAILURE;
@@ -92,7 +92,10 @@ fn run_by(
     signals: &mut Signals,
 ) -> Result<Outcome, RunError> {
     let source = source(way, arguments)?;
-    let request = arguments.request(way, way == Way::Terminal || source.is_some())?;
+    let mut request = arguments.request(way, way == Way::Terminal || source.is_some())?;
+    if let Some(path) = &arguments.token_file {
+        request.token = Some(Token::read(path).map_err(Error::from)?.into());
+    }
     let (streams, ForServer { stdin, descriptors }) = Streams::open(way, source, arguments.merge)?;
     let (run, server) = match address {
         Some(address) => {

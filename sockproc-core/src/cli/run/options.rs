@@ -23,6 +23,10 @@ pub(crate) struct Arguments {
     /// What to speak with it: auto, native or classic [default: auto]
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol, default_value = "auto", hide_default_value = true)]
     pub(super) protocol: Protocol,
+    /// The file with the token that the server wants [default: for $SOCKPROC_SOCKET,
+    /// $SOCKPROC_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
     /// The command's stdin: a file, or - for ours [default: ours unless it is a terminal]
     #[arg(long, value_name = "FILE")]
     pub(super) stdin: Option<OsString>,

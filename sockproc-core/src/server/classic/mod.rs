@@ -33,6 +33,10 @@ use stdin::{Feed, StdinEnd};
 /// [`MIN_STALLED`](super::budget::eviction::MIN_STALLED).
 const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
+/// What every classic client is told by a server that wants a token.
+const NO_TOKEN: &str =
+    "this server wants a token, which the classic protocol cannot carry: speak native";
+
 /// A connection on its way through its one exchange.
 struct Exchange<'a> {
     common: &'a Common,
@@ -88,6 +92,9 @@ async fn listen(
 ) -> Asked {
     loop {
         match session.next_event() {
+            Ok(Some(ServerEvent::Run(_))) if common.config.token.is_some() => {
+                return Asked::Refused(Refusal::new(RefusalKind::Policy, NO_TOKEN));
+            }
             Ok(Some(ServerEvent::Run(request))) => return Asked::Run(request),
             Ok(_) => {}
             Err(error) => return Asked::Refused(Refusal::new(RefusalKind::BadRequest, error)),

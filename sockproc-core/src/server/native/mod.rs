@@ -169,11 +169,7 @@ impl<'a> Exchange<'a> {
         passed: Vec<Passed>,
     ) -> Result<(), Refusal> {
         let (conversation, common) = (&self.conversation, self.conversation.common);
-        if request.token.is_some() {
-            // It proves nothing here, and whoever sends it may have meant another server.
-            let message = "token: this server asks for none";
-            return Err(Refusal::new(RefusalKind::Policy, message));
-        }
+        self.check_token(request)?;
         let gone = async {
             conversation.gone().await;
             if request.on_disconnect == Some(OnDisconnect::Finish) {
@@ -189,6 +185,19 @@ impl<'a> Exchange<'a> {
             () = after(request.limits.queue_timeout) => return Err(queue_timeout(request)),
         };
         self.run(request, passed, permit).await
+    }
+
+    fn check_token(&self, request: &Request) -> Result<(), Refusal> {
+        let wanted = &self.conversation.common.config.token;
+        let message = match (wanted, &request.token) {
+            (None, None) => return Ok(()),
+            (Some(wanted), Some(shown)) if wanted.is(shown) => return Ok(()),
+            (Some(_), Some(_)) => "token: it is not this server's",
+            (Some(_), None) => "token: this server wants one",
+            // It proves nothing here, and whoever sends it may have meant another server.
+            (None, Some(_)) => "token: this server asks for none",
+        };
+        Err(Refusal::new(RefusalKind::Policy, message))
     }
 
     async fn run(

@@ -6,14 +6,15 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicI32};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::sync::Notify;
 
 use super::leader::Reaped;
+use super::newborn::Newborn;
 use super::sys;
 
 /// A registry of the leaders that have not been reaped.
@@ -28,39 +29,35 @@ pub(crate) struct Leaders {
 #[derive(Debug, Default)]
 struct Children {
     leaders: HashSet<Pid>,
-    /// The numbers of children that have not executed their program yet, see [`Newborn`].
+    /// The children that have not executed their program yet.
     newborn: Vec<Arc<Newborn>>,
 }
-
-/// The number of a child, which it writes itself before anything else: its parent goes on, and learns
-/// the number, only after the child's `execve`. By then it may have exited. 0 until it is written.
-pub(super) type Newborn = AtomicI32;
 
 impl Leaders {
     /// All of them at this moment, those included that are being born.
     pub(super) fn all(&self) -> HashSet<Pid> {
         let children = self.children();
         let newborn = children.newborn.iter();
-        let newborn = newborn.filter_map(|pid| Pid::from_raw(pid.load(Acquire)));
+        let newborn = newborn.filter_map(|newborn| newborn.pid());
         children.leaders.iter().copied().chain(newborn).collect()
     }
 
     /// Makes a child by `spawn`, without an instant in which it could be taken for an orphan. `spawn`
-    /// has the child write its number.
+    /// has the child write its number into `newborn`.
     pub(super) fn add_leader<T, E>(
         &self,
+        newborn: &Arc<Newborn>,
         spawn: impl FnOnce(&Newborn) -> Result<(Pid, T), E>,
     ) -> Result<(Pid, T), E> {
-        let newborn = Arc::new(Newborn::new(0));
         self.children().newborn.push(newborn.clone());
         if self.is_awaited.swap(false, Relaxed) {
             self.birth.notify_one();
         }
-        let spawned = spawn(&newborn);
+        let spawned = spawn(newborn);
         let mut children = self.children();
         children
             .newborn
-            .retain(|other| !Arc::ptr_eq(other, &newborn));
+            .retain(|other| !Arc::ptr_eq(other, newborn));
         if let Ok((pid, _)) = &spawned {
             children.leaders.insert(*pid);
         }
@@ -89,10 +86,9 @@ impl Leaders {
         let mut is_left = false;
         for pid in children() {
             let children = self.children();
-            let newborn = children.newborn.iter();
-            let mut newborn = newborn.map(|pid| Pid::from_raw(pid.load(Acquire)));
-            let is_leader =
-                children.leaders.contains(&pid) || newborn.any(|born| born == Some(pid));
+            let mut newborn = children.newborn.iter();
+            let is_leader = children.leaders.contains(&pid)
+                || newborn.any(|newborn| newborn.pid() == Some(pid));
             // A child without a number in the registry has not run yet: it is not waited for here.
             is_left |= is_leader || matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None));
         }

@@ -5,6 +5,7 @@ mod end;
 mod ending;
 mod leader;
 mod leaders;
+mod newborn;
 mod pipes;
 mod process_table;
 pub(crate) mod pump;
@@ -21,6 +22,7 @@ mod tree;
 pub(crate) use cgroup::Delegation;
 pub(crate) use leader::{Ended, Leader, Reaped};
 pub(crate) use leaders::Leaders;
+pub(crate) use newborn::Newborn;
 pub(crate) use spawner::Spawner;
 pub(crate) use spec::{Passed, Spec};
 pub(crate) use start_error::{StartError, StartStep};
@@ -49,16 +51,20 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command.
+    /// Starts a command. By `newborn` that can be given up on the way.
     ///
     /// # Errors
     /// The command was not started.
     ///
     /// # Cancel safety
     /// If the future is dropped, a command that starts all the same is ended.
-    pub(crate) async fn spawn(spawner: &Spawner, spec: Arc<Spec>) -> Result<Self, StartError> {
+    pub(crate) async fn spawn(
+        spawner: &Spawner,
+        spec: Arc<Spec>,
+        newborn: &Arc<Newborn>,
+    ) -> Result<Self, StartError> {
         let (ours, theirs) = pipes::make(spec.streams).map_err(StartError::at(StartStep::Pipe))?;
-        let Started { claim, pidfd } = spawner.spawn(spec, theirs).await?;
+        let Started { claim, pidfd } = spawner.spawn(spec, theirs, newborn).await?;
         let OurEnds {
             stdin,
             stdout,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::str::SplitAsciiWhitespace;
 
 use rustix::process::Pid;
 
@@ -91,14 +92,11 @@ impl Entry {
         Self::parse(pid, &stat)
     }
 
-    /// Reads a line of proc_pid_stat(5). The program's name may hold blanks and brackets, so the
-    /// fields are counted from its last bracket.
+    /// Reads a line of proc_pid_stat(5).
     fn parse(pid: Pid, stat: &[u8]) -> Option<Self> {
         /// `starttime` is field 22; fields 3 to 6 are read before it.
         const BEFORE_STARTED: usize = 22 - 7;
-        let name_end = stat.iter().rposition(|&byte| byte == b')')?;
-        let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
-        let mut fields = fields.split_ascii_whitespace();
+        let mut fields = fields(stat)?;
         let is_zombie = matches!(fields.next()?, "Z" | "X");
         let mut number = || fields.next()?.parse::<i32>().ok();
         let (parent, group, session) = (number()?, number()?, number()?);
@@ -112,6 +110,26 @@ impl Entry {
         })
     }
 }
+
+/// Whether a process has executed a program since it was cloned. It must not have been waited for.
+pub(super) fn has_executed(pid: Pid) -> bool {
+    /// `PF_FORKNOEXEC`, in the field `flags` of proc_pid_stat(5).
+    const ONLY_CLONED: u32 = 0x40;
+    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let flags = fields(&stat).and_then(|mut fields| fields.nth(9 - FIRST_FIELD)?.parse().ok());
+    flags.is_none_or(|flags: u32| flags & ONLY_CLONED == 0)
+}
+
+/// The fields of a line of proc_pid_stat(5), from the third on. The program's name before that may hold
+/// blanks and brackets, so they are counted from its last bracket.
+fn fields(stat: &[u8]) -> Option<SplitAsciiWhitespace<'_>> {
+    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
+    Some(fields.split_ascii_whitespace())
+}
+
+/// The number of the first of [`fields`].
+const FIRST_FIELD: usize = 3;
 
 impl ChildEnd {
     /// All that a process holds.

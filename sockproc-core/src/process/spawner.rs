@@ -13,6 +13,7 @@ use super::Leaders;
 use super::cgroup::Delegation;
 use super::end::Ender;
 use super::leader::Claim;
+use super::newborn::Newborn;
 use super::pipes::TheirEnds;
 use super::spawn::{self, Place, Plan};
 use super::spec::{Spec, environment};
@@ -134,19 +135,25 @@ impl Spawner {
         &self,
         spec: Arc<Spec>,
         pipes: TheirEnds,
+        newborn: &Arc<Newborn>,
     ) -> Result<Started, StartError> {
         let (tell, told) = oneshot::channel();
-        let spawner = self.clone();
+        let (spawner, newborn) = (self.clone(), newborn.clone());
         // Dropped here if no one waits any more: that ends the command.
         self.threads.run(
-            move || spawner.spawn_here(&spec, &pipes),
+            move || spawner.spawn_here(&spec, &pipes, &newborn),
             move |started| drop(tell.send(started)),
         );
         let lost = |error| StartError::new(StartStep::Prepare, io::Error::other(error));
         told.await.map_err(lost)?
     }
 
-    fn spawn_here(&self, spec: &Spec, pipes: &TheirEnds) -> Result<Started, StartError> {
+    fn spawn_here(
+        &self,
+        spec: &Spec,
+        pipes: &TheirEnds,
+        newborn: &Arc<Newborn>,
+    ) -> Result<Started, StartError> {
         let entered = self.delegation.as_ref().map(Delegation::add).transpose();
         let (cgroup, procs) = entered.map_err(StartError::at(StartStep::Cgroup))?.unzip();
         let place = match spec.place {
@@ -161,7 +168,9 @@ impl Spawner {
         };
         let environment = spec.environment(&self.inherited.environment)?;
         let (programs, fds, kept) = (spec.programs(&environment)?, spec.fds(pipes)?, spec.kept());
-        let (pid, pidfd) = self.leaders().add_leader(|newborn| {
+        let at_clone = StartError::at(StartStep::Clone);
+        newborn.begin().map_err(&at_clone)?;
+        let (pid, pidfd) = self.leaders().add_leader(newborn, |newborn| {
             let mut plan = Plan {
                 programs: &programs,
                 argv: spawn::null_ended(&spec.argv),
@@ -181,7 +190,9 @@ impl Spawner {
                 faults: None,
                 fault: None,
             };
-            plan.execute()
+            let (pid, pidfd) = plan.execute()?;
+            newborn.end(pid).map_err(&at_clone)?;
+            Ok::<_, StartError>((pid, pidfd))
         })?;
         let claim = Claim::new(pid, marks, self.ender.clone());
         Ok(Started { claim, pidfd })

@@ -103,10 +103,11 @@ impl Guard {
     /// Starts the process, and waits for its end.
     fn share(&self) -> io::Result<()> {
         let server = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let newborn = Arc::default();
         let share = |newborn: &_| {
             share_descriptors(server.as_raw_fd(), &self.held, newborn).map(|pid| (pid, ()))
         };
-        let (pid, ()) = self.leaders.add_leader(share)?;
+        let (pid, ()) = self.leaders.add_leader(&newborn, share)?;
         // It has left our memory, and is a zombie in a moment.
         while let Ok(None) = self.leaders.wait_for_leader(pid) {
             thread::sleep(Duration::from_millis(1));

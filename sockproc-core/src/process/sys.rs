@@ -5,14 +5,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Release, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use libc::{c_int, c_void};
 use rustix::process::Pid;
 
 use super::leader::Reaped;
-use super::leaders::Newborn;
+use super::newborn::Newborn;
 use super::spawn::CHILD_STACK_LEN;
 use crate::proto::WaitStatus;
 
@@ -73,7 +73,7 @@ extern "C" fn until_unused(sharer: *mut c_void) -> c_int {
     // async-signal-safe (signal-safety(7)).
     unsafe {
         let (server, users, newborn) = *sharer.cast::<(RawFd, &AtomicUsize, &Newborn)>();
-        newborn.store(libc::getpid(), Release);
+        newborn.set_pid(libc::getpid());
         libc::setsid();
         let mut end = libc::pollfd {
             fd: server,

@@ -26,7 +26,8 @@ async fn a_command_whose_start_is_dropped_is_ended_and_reaped() {
     let mut is_dropped = false;
     while !is_dropped {
         {
-            let mut starting = pin!(Process::spawn(&spawner, spec.clone()));
+            let newborn = Arc::default();
+            let mut starting = pin!(Process::spawn(&spawner, spec.clone(), &newborn));
             let mut context = Context::from_waker(Waker::noop());
             is_dropped = starting.as_mut().poll(&mut context).is_pending();
             // It is born, and this future will not be told.
@@ -41,7 +42,7 @@ async fn a_leader_that_the_reactor_does_not_take_runs_to_its_end() {
     let spawner = Spawner::new(None, Duration::ZERO).unwrap();
     let spec = spec(Request::line("read x; exit 3").with_stdin(0));
     let (ours, theirs) = pipes::make(spec.streams).unwrap();
-    let Started { claim, pidfd } = spawner.spawn(spec, theirs).await.unwrap();
+    let Started { claim, pidfd } = spawner.spawn(spec, theirs, &Arc::default()).await.unwrap();
     // The reactor takes a number once only (epoll_ctl(2), EEXIST).
     let _taken = watch(pidfd.as_raw_fd(), Interest::READABLE).unwrap();
     let leader = Leader::new(claim, pidfd);

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::ptrace;
 use nix::unistd::Pid;
@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use rustix::process::Signal;
 
 use crate::support::{
-    Connection, Reply, TestServer, Transport, descendants, on_both_transports, poll_until, state_of,
+    Connection, Reply, TestServer, Transport, on_both_transports, poll_until, state_of,
 };
 
 on_both_transports!(
@@ -167,62 +167,4 @@ fn answers_and_ends(mut server: TestServer) {
         status.code() == Some(0) || status.signal() == Some(Signal::TERM.as_raw()),
         "{status:?}"
     );
-}
-
-/// `/bin/sh` is on a mount that hangs, and for later commands it is not: more starts than the server has
-/// threads or permits at first.
-#[test]
-fn starts_that_hang_in_exec_delay_no_other() {
-    if !rustix::process::getuid().is_root() {
-        // Only root may mount.
-        return;
-    }
-    let mut server = Transport::Unix
-        .setup()
-        .shell("set -- unshare --mount \"$@\"")
-        .start();
-    let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse");
-    let fuse = fuse.unwrap();
-    // Its server, this test, never answers.
-    let options = "fd=0,rootmode=100755,user_id=0,group_id=0";
-    let mount = [
-        "mount", "-i", "-t", "fuse", "none", "/bin/sh", "-o", options,
-    ];
-    in_its_namespace(&server, &mount, fuse.try_clone().unwrap());
-    let count = thread::available_parallelism().map_or(2, NonZero::get) + 4;
-    let mut hanging: Vec<_> = (0..count).map(|_| server.send("true\r\n0\r\n")).collect();
-    poll_until(|| descendants(server.pid()).len() == count);
-    in_its_namespace(
-        &server,
-        &["umount", "-l", "/bin/sh"],
-        fuse.try_clone().unwrap(),
-    );
-    let fastest = (0..20).map(|_| {
-        let begin = Instant::now();
-        assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
-        begin.elapsed()
-    });
-    // Once it is seen that they hang, the others do not wait at all.
-    assert!(fastest.min() < Some(Duration::from_millis(20)));
-    assert!(
-        hanging
-            .iter()
-            .all(|client| client.is_silent_for(Duration::ZERO))
-    );
-    drop(fuse);
-    for client in &mut hanging {
-        client.read_last_reply().assert_refused(71 << 8);
-    }
-    server.signal(Signal::TERM);
-    server.wait();
-}
-
-#[track_caller]
-fn in_its_namespace(server: &TestServer, command: &[&str], stdin: std::fs::File) {
-    let status = std::process::Command::new("nsenter")
-        .args(["--mount", "--target", &server.pid().to_string()])
-        .args(command)
-        .stdin(stdin)
-        .status();
-    assert!(status.unwrap().success());
 }

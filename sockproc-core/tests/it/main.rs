@@ -13,6 +13,7 @@ mod flood;
 mod held_up;
 mod hostile;
 mod hung_disk;
+mod hung_start;
 mod keep;
 mod killed_server;
 mod leaks;

@@ -14,14 +14,11 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::Ordering::Release;
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, PidfdFlags, Rlimit, Signal, WaitOptions, getpid, kill_process_group, pidfd_open, waitpid,
-};
+use rustix::process::{Pid, PidfdFlags, Rlimit, Signal, getpid, kill_process_group, pidfd_open};
 
-use super::leaders::Newborn;
+use super::newborn::Newborn;
 use super::start_error::{Fault, StartError, StartStep};
 use super::sys::SignalsBlocked;
 
@@ -110,9 +107,10 @@ impl Plan<'_> {
         let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
         let pid = cloned?;
         if let Some(fault) = self.fault {
-            return Err(failed(pid, fault));
+            self.newborn.reap(pid);
+            return Err(fault.into());
         }
-        let pidfd = or_open(pidfd, pid)?;
+        let pidfd = self.or_open(pidfd, pid)?;
         Ok((pid, pidfd))
     }
 
@@ -126,9 +124,10 @@ impl Plan<'_> {
         let pid = self.clone_child(libc::CLONE_PARENT_SETTID, newborn)?;
         drop(theirs);
         if let Some(fault) = Fault::read(&faults) {
-            return Err(failed(pid, fault));
+            self.newborn.reap(pid);
+            return Err(fault.into());
         }
-        Ok((pid, or_open(None, pid)?))
+        Ok((pid, self.or_open(None, pid)?))
     }
 
     /// `out` is where the kernel writes a number, as `flags` say.
@@ -152,25 +151,19 @@ impl Plan<'_> {
         let pid = (pid > 0).then(|| Pid::from_raw(pid)).flatten();
         pid.ok_or_else(|| StartError::new(StartStep::Clone, error))
     }
-}
 
-/// What a child's fault is to us. It has ended, and no one else waits for this pid.
-fn failed(pid: Pid, fault: Fault) -> StartError {
-    let _ = waitpid(Some(pid), WaitOptions::empty());
-    fault.into()
-}
-
-/// Before Linux 5.2 `CLONE_PIDFD` is ignored. A child that cannot be watched is ended again.
-fn or_open(pidfd: Option<OwnedFd>, pid: Pid) -> Result<OwnedFd, StartError> {
-    if let Some(pidfd) = pidfd {
-        return Ok(pidfd);
+    /// Before Linux 5.2 `CLONE_PIDFD` is ignored. A child that cannot be watched is ended again.
+    fn or_open(&self, pidfd: Option<OwnedFd>, pid: Pid) -> Result<OwnedFd, StartError> {
+        if let Some(pidfd) = pidfd {
+            return Ok(pidfd);
+        }
+        pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            self.newborn.reap(pid);
+            StartError::from_errno(StartStep::Clone)(errno)
+        })
     }
-    pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| {
-        let _ = kill_process_group(pid, Signal::KILL);
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
-        let _ = waitpid(Some(pid), WaitOptions::empty());
-        StartError::from_errno(StartStep::Clone)(errno)
-    })
 }
 
 /// Everything between clone and execve, in the child.
@@ -179,7 +172,7 @@ extern "C" fn in_child(plan: *mut c_void) -> c_int {
     let plan = unsafe { &mut *plan.cast::<Plan<'_>>() };
     if plan.faults.is_none() {
         // SAFETY: getpid(2) only returns a number.
-        plan.newborn.store(unsafe { libc::getpid() }, Release);
+        plan.newborn.set_pid(unsafe { libc::getpid() });
     }
     let fault = child::prepare_and_execute(plan);
     if let Some(faults) = plan.faults {

@@ -6,32 +6,19 @@ mod reply;
 pub(super) mod spill;
 mod spool;
 mod stdin;
+mod supervise;
 
 use std::io;
 use std::pin::pin;
-use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::Common;
 use super::accepted::{Accepted, Transport};
-use super::budget::RunPermit;
 use super::budget::eviction::IdleGuard;
-use super::completion::{Rules, Stop};
-use super::peer::Peer;
-use super::run;
-use crate::process::{Leader, Pipe, Process, Reaped};
-use crate::proto::classic::{ServerSession, note};
+use super::run::{self, NotStarted, Unstarted};
+use crate::proto::classic::ServerSession;
 use crate::proto::{OnDisconnect, Refusal, RefusalKind, Request, ServerEvent};
-use outputs::{Outputs, Reason, collect};
-use spill::limits::Allowance;
-use spill::room::Room;
-use stdin::{Feed, StdinEnd};
-
-/// What a client is told that had to give way, see
-/// [`MIN_STALLED`](super::budget::eviction::MIN_STALLED).
-const HELD_BACK: &str = "killed: no stdin came for 10 s while descriptors were short";
 
 /// What every classic client is told by a server that wants a token.
 const NO_TOKEN: &str =
@@ -134,174 +121,40 @@ impl<'a> Exchange<'a> {
     }
 
     async fn run_when_there_is_room(&mut self, request: Box<Request>) -> io::Result<()> {
-        tokio::select! {
-            biased;
-            () = self.common.shutdown.killing() => self.refuse(&run::NotStarted::ShuttingDown.into()).await,
-            () = self.given_up() => Err(io::ErrorKind::ConnectionAborted.into()),
-            permit = self.common.budget.run() => self.run(request, permit).await,
-        }
-    }
-
-    /// Resolves when the client has gone and its run is not to go on: its request is cut, or the server
-    /// is told to end what its clients give up.
-    async fn given_up(&self) {
-        match self.common.config.classic_on_disconnect {
-            OnDisconnect::Kill => self.socket.hung_up().await,
-            OnDisconnect::Finish => self.socket.gone_before(self.session.stdin_missing()).await,
-        }
-    }
-
-    /// Runs the command and sends its reply.
-    async fn run(&mut self, request: Box<Request>, permit: RunPermit) -> io::Result<()> {
-        match run::start(self.common, &request, Vec::new()).await {
-            Ok(process) => Box::pin(self.supervise(process, permit)).await,
-            Err(reason) => self.refuse(&reason.into()).await,
-        }
-    }
-
-    /// Owns a command until it is reaped, and sends its reply.
-    async fn supervise(&mut self, process: Process, mut permit: RunPermit) -> io::Result<()> {
-        let Process {
-            leader,
-            stdin,
-            stdout,
-            stderr,
-        } = process;
-        let (begin, pid) = (Instant::now(), leader.pid());
-        info!(id = self.id, peer = %Peer(&self.socket), pid, "started");
-        let (stop, room) = (Stop::new(), self.room());
-        let rules = self.rules(&stop);
-        // Boxed, as a future that is handed on takes its room at every step.
-        let outputs = Box::pin(collect(&leader, [stdout, stderr], &room, &rules));
-        let mut outputs = self
-            .until_over(&leader, stdin, permit.take_stdin(), outputs, &stop)
-            .await;
-        if let (Some(outputs), Some(Reason::HeldBack)) = (&mut outputs, stop.reason()) {
-            outputs.stderr.push_note(&note(HELD_BACK));
-        }
-        if outputs.as_ref().is_some_and(|outputs| outputs.unkillable) {
-            run::leave(leader, permit);
-            return self
-                .cannot_spawn("killed, but it lives on: wait status unknown".into())
-                .await;
-        }
-        let reaped = run::reap(leader, permit).await;
-        self.reply_how_it_ended(outputs, reaped, pid, begin.elapsed())
-            .await
-    }
-
-    async fn reply_how_it_ended(
-        &self,
-        outputs: Option<Outputs>,
-        reaped: io::Result<Reaped>,
-        pid: i32,
-        elapsed: Duration,
-    ) -> io::Result<()> {
-        let ms = elapsed.as_millis();
-        match (outputs, reaped) {
-            (Some(outputs), Ok(reaped)) => {
-                let Reaped {
-                    status,
-                    user,
-                    system,
-                } = reaped;
-                info!(id = self.id, pid, ms, ?user, ?system, %status, "exited");
-                self.reply(status, outputs).await
-            }
-            (Some(_), Err(error)) => {
-                warn!(id = self.id, pid, ms, %error, "wait status lost");
-                self.cannot_spawn(format!("the wait status is lost: {error}"))
-                    .await
-            }
-            (None, _) => {
-                info!(id = self.id, pid, ms, "killed, its client has gone");
-                Err(io::ErrorKind::ConnectionAborted.into())
-            }
-        }
-    }
-
-    fn room(&self) -> Room<'a> {
-        let Common {
-            config,
-            budget,
-            memory,
-            spill,
-            shutdown,
-            ..
-        } = self.common;
-        Room {
-            allowance: Allowance::new(memory, spill, config.max_spill),
-            budget,
-            shutdown,
-        }
-    }
-
-    fn rules<'b>(&self, stop: &'b Stop<Reason>) -> Rules<'b, Reason>
-    where
-        'a: 'b,
-    {
-        Rules {
-            linger: self.common.config.classic_linger,
-            grace: self.common.config.kill_grace,
-            shutdown: &self.common.shutdown,
-            stop,
-        }
-    }
-
-    /// Feeds stdin while `outputs` are collected; `None` when the client went and the run is not to
-    /// be answered.
-    async fn until_over(
-        &mut self,
-        leader: &Leader,
-        stdin: Option<Pipe>,
-        permit: Option<OwnedSemaphorePermit>,
-        outputs: impl Future<Output = Outputs>,
-        stop: &Stop<Reason>,
-    ) -> Option<Outputs> {
-        let (socket, config) = (&self.socket, &self.common.config);
-        let guard = self.common.spawner.stdin_guard().clone();
-        let (open, stdin_closed) = stdin::Open::new(stdin, guard, permit);
-        let feed = Feed::new(socket, &mut self.session, &self.common.budget, leader, open);
-        let given_up = async {
-            match config.classic_on_disconnect {
-                OnDisconnect::Finish => std::future::pending().await,
-                OnDisconnect::Kill => socket.hung_up().await,
-            }
-        };
-        let gone = async {
-            // The feed holds the command's stdin open until the tree has ended.
-            let (mut fed, mut given_up) = (pin!(feed.run()), pin!(given_up));
-            let end = tokio::select! {
+        let started = {
+            let mut given_up = pin!(self.given_up());
+            tokio::select! {
                 biased;
-                end = &mut fed => Some(end),
-                () = &mut given_up => None,
-            };
-            match end {
-                Some(StdinEnd::Gone) => return,
-                Some(StdinEnd::HeldBack) => {
-                    stop.stop(Reason::HeldBack);
-                    std::future::pending().await
+                given_up = &mut given_up => Err(Unstarted::GivenUp(given_up)),
+                permit = self.common.budget.run() => {
+                    run::start(self.common, &request, Vec::new(), permit, given_up).await
                 }
-                Some(StdinEnd::Whole) => given_up.await,
-                None => {}
             }
-            leader.terminate(config.kill_grace).await;
         };
-        let over = async {
-            let outputs = outputs.await;
-            if outputs.at_end {
-                // What the command left behind may still read its stdin: it gets all of it.
-                tokio::select! {
-                    _ = stdin_closed => {}
-                    () = self.common.shutdown.killing() => {}
-                }
+        drop(request);
+        match started {
+            Ok((process, permit)) => Box::pin(self.supervise(process, permit)).await,
+            Err(Unstarted::Failed(reason) | Unstarted::GivenUp(Some(reason))) => {
+                self.refuse(&reason.into()).await
             }
-            outputs
+            Err(Unstarted::GivenUp(None)) => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    /// Resolves when a run that has not been started is not to be started any more: as the server ends, or
+    /// as its client has gone, which needs no answer. A client has gone when its request is cut, or when
+    /// the server is told to end what its clients give up.
+    async fn given_up(&self) -> Option<NotStarted> {
+        let gone = async {
+            match self.common.config.classic_on_disconnect {
+                OnDisconnect::Kill => self.socket.hung_up().await,
+                OnDisconnect::Finish => self.socket.gone_before(self.session.stdin_missing()).await,
+            }
         };
         tokio::select! {
             biased;
+            () = self.common.shutdown.killing() => Some(NotStarted::ShuttingDown),
             () = gone => None,
-            outputs = over => Some(outputs),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(super) use descriptors::Descriptors;
 pub(super) use output::BulkBuffers;
 pub(super) use stdin::WideWindows;
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,10 +20,9 @@ use tracing::{debug, warn};
 
 use super::Common;
 use super::accepted::{Accepted, Transport};
-use super::budget::RunPermit;
 use super::budget::eviction::IdleGuard;
 use super::peer::Peer;
-use super::run::{self, NotStarted};
+use super::run::{self, NotStarted, Unstarted};
 use crate::process::Passed;
 use crate::proto::native::ServerSession;
 use crate::proto::opening::{GREETING, VERSION, refuse_version};
@@ -170,21 +170,44 @@ impl<'a> Exchange<'a> {
     ) -> Result<(), Refusal> {
         let (conversation, common) = (&self.conversation, self.conversation.common);
         self.check_token(request)?;
+        let mut given_up = pin!(self.given_up(request));
+        let permit = tokio::select! {
+            biased;
+            given_up = &mut given_up => return given_up,
+            permit = common.budget.run() => permit,
+        };
+        match run::start(common, request, passed, permit, given_up).await {
+            Ok((process, permit)) => {
+                let run = Run {
+                    conversation,
+                    request,
+                    id: self.id,
+                };
+                Box::pin(run.supervise(process, permit)).await;
+                Ok(())
+            }
+            Err(Unstarted::Failed(reason)) => Err(reason.refusal(request)),
+            Err(Unstarted::GivenUp(reason)) => reason,
+        }
+    }
+
+    /// Resolves when a run that has not been started is not to be started any more: with a refusal, or
+    /// with nothing to say as its client has gone.
+    async fn given_up(&self, request: &Request) -> Result<(), Refusal> {
+        let conversation = &self.conversation;
         let gone = async {
             conversation.gone().await;
             if request.on_disconnect == Some(OnDisconnect::Finish) {
                 std::future::pending().await
             }
         };
-        let permit = tokio::select! {
+        tokio::select! {
             biased;
-            () = common.shutdown.killing() => return Err(NotStarted::ShuttingDown.into()),
-            () = gone => return Ok(()),
-            _ = conversation.cancelled.wait() => return Err(cancelled()),
-            permit = common.budget.run() => permit,
-            () = after(request.limits.queue_timeout) => return Err(queue_timeout(request)),
-        };
-        self.run(request, passed, permit).await
+            () = conversation.common.shutdown.killing() => Err(NotStarted::ShuttingDown.into()),
+            () = gone => Ok(()),
+            _ = conversation.cancelled.wait() => Err(cancelled()),
+            () = after(request.limits.queue_timeout) => Err(queue_timeout(request)),
+        }
     }
 
     fn check_token(&self, request: &Request) -> Result<(), Refusal> {
@@ -198,24 +221,6 @@ impl<'a> Exchange<'a> {
             (None, Some(_)) => "token: this server asks for none",
         };
         Err(Refusal::new(RefusalKind::Policy, message))
-    }
-
-    async fn run(
-        &self,
-        request: &Request,
-        passed: Vec<Passed>,
-        permit: RunPermit,
-    ) -> Result<(), Refusal> {
-        let (conversation, id) = (&self.conversation, self.id);
-        let process = run::start(conversation.common, request, passed).await;
-        let process = process.map_err(|error| error.refusal(request))?;
-        let run = Run {
-            conversation,
-            request,
-            id,
-        };
-        Box::pin(run.supervise(process, permit)).await;
-        Ok(())
     }
 
     async fn refuse(self, refusal: Refusal) {
@@ -287,6 +292,6 @@ fn queue_timeout(request: &Request) -> Refusal {
     let ms = request.limits.queue_timeout.map_or(0, |limit| limit.get());
     Refusal::new(
         RefusalKind::QueueTimeout,
-        format_args!("no room for {ms} ms"),
+        format_args!("not started within {ms} ms"),
     )
 }

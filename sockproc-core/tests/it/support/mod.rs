@@ -4,6 +4,7 @@ mod address;
 mod connection;
 mod daemon;
 mod frozen;
+mod hung_mount;
 mod procfs;
 mod server;
 
@@ -14,6 +15,7 @@ pub(crate) use address::{Address, Transport};
 pub(crate) use connection::{Connection, MAX_FDS, Reply};
 pub(crate) use daemon::{Daemon, Doomed, finish, is_alive, send_signal};
 pub(crate) use frozen::FrozenDisk;
+pub(crate) use hung_mount::HungMount;
 pub(crate) use procfs::{
     descendants, fd_count, marked, memory_kib, session_of, sockets, state_of, unix_sockets,
 };

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::SetOnce;
+use tokio::sync::{Notify, SetOnce};
 
 use super::signals::Signals;
 use super::stdin::{PIECE_LEN, StdinQueue};
@@ -15,6 +15,9 @@ use crate::proto::{ProtocolError, ServerEvent, Stream};
 use crate::server::Common;
 use crate::server::accepted::Accepted;
 
+/// Frames are written together up to this length, and longer ones alone.
+const MAX_HELD: usize = 4 * 1024;
+
 /// Both directions of one connection. What is said never waits for what is heard.
 pub(super) struct Conversation<'a> {
     pub(super) common: &'a Common,
@@ -22,36 +25,49 @@ pub(super) struct Conversation<'a> {
     session: Mutex<ServerSession>,
     /// Frames are written whole, one after another.
     writing: tokio::sync::Mutex<Writing>,
+    /// Something waits for [`flush`](Self::flush).
+    held: Notify,
     /// Set when the client has gone, or has broken the protocol: nothing more is said to it.
     gone: SetOnce<()>,
     pub(super) cancelled: SetOnce<()>,
     pub(super) stdin: StdinQueue,
     pub(super) signals: Signals,
     /// Whether a client that does not read may be left where descriptors are short.
-    may_be_left: AtomicBool,
+    may_be_left: SetOnce<()>,
 }
 
-/// A frame on its way. If its writer is dropped, the next one goes on with it.
+/// Frames on their way. If their writer is dropped, the next one goes on with them.
 #[derive(Default)]
 struct Writing {
-    frame: Vec<u8>,
+    frames: Vec<u8>,
     written: usize,
     /// Passed with the first byte.
     fd: Option<OwnedFd>,
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn new(common: &'a Common, socket: Accepted, session: ServerSession) -> Self {
+    /// `held` goes before the first frame.
+    pub(super) fn new(
+        common: &'a Common,
+        socket: Accepted,
+        session: ServerSession,
+        held: Vec<u8>,
+    ) -> Self {
+        let writing = Writing {
+            frames: held,
+            ..Writing::default()
+        };
         Self {
             common,
             socket,
             session: Mutex::new(session),
-            writing: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::new(writing),
+            held: Notify::new(),
             gone: SetOnce::new(),
             cancelled: SetOnce::new(),
             stdin: StdinQueue::new(),
             signals: Signals::new(),
-            may_be_left: AtomicBool::new(false),
+            may_be_left: SetOnce::new(),
         }
     }
 
@@ -75,7 +91,7 @@ impl<'a> Conversation<'a> {
 
     /// Lets a client that reads nothing be left where descriptors are short.
     pub(super) fn let_be_left(&self) {
-        self.may_be_left.store(true, Relaxed);
+        let _ = self.may_be_left.set(());
     }
 
     /// Hears what the client says, until it has gone.
@@ -104,6 +120,7 @@ impl<'a> Conversation<'a> {
             self.give_up();
             let last = self.session().send_failed(&error);
             let _ = self.write(last.to_vec(), None).await;
+            let _ = self.finish(&mut *self.writing.lock().await).await;
         }
     }
 
@@ -163,40 +180,88 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// Writes what was said, whenever that comes to wait for more; never resolves. To be polled last of
+    /// all that says something: what is said without a pause leaves in one write, and wakes the client
+    /// once.
+    pub(super) async fn flush_at_pauses<T>(&self) -> T {
+        loop {
+            self.held.notified().await;
+            self.flush().await;
+        }
+    }
+
+    /// Writes what was said; never resolves.
+    pub(super) async fn flush_and_pend<T>(&self) -> T {
+        self.flush().await;
+        std::future::pending().await
+    }
+
+    /// Writes what was said.
+    pub(super) async fn flush(&self) {
+        let flush = pin!(async { self.finish(&mut *self.writing.lock().await).await });
+        self.unless_gone(flush).await;
+    }
+
+    /// Writes what was said, the last of all. Who has ended its own direction may still read: it gets what
+    /// its kernel takes at once.
+    pub(super) async fn flush_last(&self) {
+        self.flush().await;
+        let writing = self.writing.lock().await;
+        if let Some(rest @ [_, ..]) = writing.frames.get(writing.written..) {
+            let _ = self.socket.try_write(rest);
+        }
+    }
+
     async fn write_unless_gone(&self, frame: Vec<u8>, fd: Option<OwnedFd>) {
+        let write = pin!(self.write(frame, fd));
+        self.unless_gone(write).await;
+    }
+
+    async fn unless_gone(&self, written: Pin<&mut impl Future<Output = io::Result<()>>>) {
         if self.is_gone() {
             return;
         }
         tokio::select! {
             biased;
-            written = self.write(frame, fd) => if written.is_err() {
+            written = written => if written.is_err() {
                 self.give_up();
             },
             () = self.gone() => {}
         }
     }
 
+    /// Writes a frame, or leaves a short one to the next [`flush`](Self::flush).
     async fn write(&self, frame: Vec<u8>, fd: Option<OwnedFd>) -> io::Result<()> {
         let mut writing = self.writing.lock().await;
+        // The rest of frames that were begun goes before.
+        let is_begun = writing.written > 0 || writing.fd.is_some();
+        if !is_begun && fd.is_none() && writing.frames.len() + frame.len() <= MAX_HELD {
+            // Copied: a frame of output has more room than it needs.
+            writing.frames.extend_from_slice(&frame);
+            self.held.notify_one();
+            return Ok(());
+        }
         self.finish(&mut writing).await?;
         *writing = Writing {
-            frame,
+            frames: frame,
             written: 0,
             fd,
         };
         self.finish(&mut writing).await
     }
 
-    /// Writes what is left of a frame.
+    /// Writes what is left of the frames.
     async fn finish(&self, writing: &mut Writing) -> io::Result<()> {
-        while writing.written < writing.frame.len() {
-            let rest = &writing.frame[writing.written..];
+        while writing.written < writing.frames.len() {
+            let rest = &writing.frames[writing.written..];
+            // What may wait is on the heap: most writes do not, and each future that writes would have
+            // room for it.
             let len = if let Some(fd) = &writing.fd {
-                self.socket.write_with(rest, fd.as_fd()).await?
+                Box::pin(self.socket.write_with(rest, fd.as_fd())).await?
             } else {
                 match self.socket.try_write(rest) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.write_in_time(rest).await?
+                        Box::pin(self.write_in_time(rest)).await?
                     }
                     written => written?,
                 }
@@ -211,14 +276,14 @@ impl<'a> Conversation<'a> {
     /// Waits until the client reads; gives up on one that reads nothing while others need room, or while
     /// the server ends.
     async fn write_in_time(&self, data: &[u8]) -> io::Result<usize> {
-        if !self.may_be_left.load(Relaxed) {
-            return self.socket.write(data).await;
-        }
-        let stalled = self.common.budget.stalled_at_end();
+        let left = async {
+            self.may_be_left.wait().await;
+            self.common.budget.stalled_at_end().evicted().await;
+        };
         tokio::select! {
             biased;
             written = self.socket.write(data) => written,
-            () = stalled.evicted() => Err(io::ErrorKind::TimedOut.into()),
+            () = left => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }

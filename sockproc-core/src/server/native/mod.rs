@@ -67,37 +67,52 @@ pub(crate) async fn serve(
     let mut descriptors = opened.descriptors;
     if opened.version != VERSION {
         let answer = refuse_version(opened.version);
-        return Exchange::new(common, socket, session, id)
-            .end_with(answer)
-            .await;
+        let exchange = Exchange::new(common, socket, session, id, Vec::new());
+        return Box::pin(exchange.end_with(answer)).await;
     }
     socket.send_at_once();
-    // The kernel takes as little as this of a fresh connection at once.
-    if socket.try_write(GREETING).ok() != Some(GREETING.len()) {
-        return debug!(id, "client gone behind its opening");
-    }
     session.receive_data(&opened.rest);
-    let asked = {
+    // With a whole request behind it, the greeting goes out with the first frame.
+    let (mut asked, mut greeting) = (asked(&mut session), GREETING.to_vec());
+    if asked.is_none() {
+        // The kernel takes as little as this of a fresh connection at once.
+        if socket.try_write(&greeting).ok() != Some(greeting.len()) {
+            return debug!(id, "client gone behind its opening");
+        }
+        greeting.clear();
         let listening = listen(common, &socket, &mut session, &mut descriptors);
         let deadline = opened.accepted + MAX_OPENING;
-        tokio::select! {
+        asked = Some(tokio::select! {
             biased;
             asked = listening => asked,
             () = idle.evicted() => Asked::Refused(busy("other connections need the room")),
             () = common.shutdown.draining() => Asked::Refused(NotStarted::ShuttingDown.into()),
             () = sleep_until(deadline.into()) => Asked::Gone,
-        }
-    };
+        });
+    }
     drop(idle);
-    let exchange = Exchange::new(common, socket, session, id);
+    let exchange = Exchange::new(common, socket, session, id, greeting);
     match asked {
-        Asked::Run(request) => match descriptors.for_request(&request) {
+        Some(Asked::Run(request)) => match descriptors.for_request(&request) {
             Ok(passed) => Box::pin(exchange.answer(&request, passed)).await,
-            Err(refusal) => exchange.refuse(refusal).await,
+            Err(refusal) => Box::pin(exchange.refuse(refusal)).await,
         },
-        Asked::Refused(refusal) => exchange.refuse(refusal).await,
-        Asked::Failed(answer) => exchange.end_with(answer).await,
-        Asked::Gone => debug!(id, "client gone before its request was whole"),
+        Some(Asked::Refused(refusal)) => Box::pin(exchange.refuse(refusal)).await,
+        Some(Asked::Failed(answer)) => Box::pin(exchange.end_with(answer)).await,
+        Some(Asked::Gone) | None => debug!(id, "client gone before its request was whole"),
+    }
+}
+
+/// What the bytes so far ask for; `None` if that takes more of them.
+fn asked(session: &mut ServerSession) -> Option<Asked> {
+    loop {
+        match session.next_event() {
+            Ok(Some(ServerEvent::Run(request))) => return Some(Asked::Run(request)),
+            Ok(Some(ServerEvent::Gone)) => return Some(Asked::Gone),
+            Ok(Some(_)) => {}
+            Ok(None) => return None,
+            Err(error) => return Some(Asked::Failed(session.send_failed(&error))),
+        }
     }
 }
 
@@ -110,12 +125,6 @@ async fn listen(
 ) -> Asked {
     let mut charge = common.budget.requests.begin(socket.peer_uid());
     loop {
-        match session.next_event() {
-            Ok(Some(ServerEvent::Run(request))) => return Asked::Run(request),
-            Ok(Some(ServerEvent::Gone)) => return Asked::Gone,
-            Ok(_) => {}
-            Err(error) => return Asked::Failed(session.send_failed(&error)),
-        }
         if charge.set(session.held()).is_err() {
             return Asked::Refused(busy("too many requests are not whole yet"));
         }
@@ -124,6 +133,9 @@ async fn listen(
             Ok(received) if received.len > 0 => descriptors.take(received),
             Ok(_) => session.receive_eof(),
             Err(_) => return Asked::Gone,
+        }
+        if let Some(asked) = asked(session) {
+            return asked;
         }
     }
 }
@@ -135,8 +147,15 @@ struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    fn new(common: &'a Common, socket: Accepted, session: ServerSession, id: u64) -> Self {
-        let conversation = Conversation::new(common, socket, session);
+    /// `held` goes before the first frame.
+    fn new(
+        common: &'a Common,
+        socket: Accepted,
+        session: ServerSession,
+        id: u64,
+        held: Vec<u8>,
+    ) -> Self {
+        let conversation = Conversation::new(common, socket, session, held);
         Self { conversation, id }
     }
 
@@ -155,11 +174,15 @@ impl<'a> Exchange<'a> {
                 biased;
                 never = hear => never,
                 answered = run => answered,
+                never = self.conversation.flush_at_pauses() => never,
             }
         };
         match answered {
-            Ok(()) => self.see_off().await,
-            Err(refusal) => self.refuse(refusal).await,
+            Ok(()) => {
+                self.conversation.flush_last().await;
+                self.see_off().await;
+            }
+            Err(refusal) => Box::pin(self.refuse(refusal)).await,
         }
     }
 
@@ -175,6 +198,8 @@ impl<'a> Exchange<'a> {
             biased;
             given_up = &mut given_up => return given_up,
             permit = common.budget.run() => permit,
+            // The greeting does not wait for others.
+            never = conversation.flush_and_pend() => never,
         };
         match run::start(common, request, passed, permit, given_up).await {
             Ok((process, permit)) => {
@@ -233,9 +258,13 @@ impl<'a> Exchange<'a> {
         self.conversation.let_be_left();
         let discard = self.conversation.discard();
         let refused = |session: &mut ServerSession| session.send_refused(&refusal);
+        let refuse = async {
+            self.conversation.say(refused, None).await;
+            self.conversation.flush_last().await;
+        };
         tokio::select! {
             biased;
-            () = self.conversation.say(refused, None) => {}
+            () = refuse => {}
             () = discard => {}
         }
         self.see_off().await;
@@ -244,9 +273,13 @@ impl<'a> Exchange<'a> {
     /// Says the last frame, which the session has made already.
     async fn end_with(self, answer: Bytes) {
         self.conversation.let_be_left();
+        let end = async {
+            self.conversation.say(|_| Ok(answer), None).await;
+            self.conversation.flush_last().await;
+        };
         tokio::select! {
             biased;
-            () = self.conversation.say(|_| Ok(answer), None) => {}
+            () = end => {}
             () = self.conversation.discard() => {}
         }
         self.see_off().await;

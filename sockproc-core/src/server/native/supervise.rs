@@ -58,18 +58,18 @@ impl Run<'_> {
         let mut out = frames(Stream::Stdout, stdout.is_some());
         let mut err = frames(Stream::Stderr, stderr.is_some());
         let rules = self.rules(&stop);
-        let complete = complete(
+        // Boxed, as a future that is handed on takes its room at every step.
+        let complete = Box::pin(complete(
             &leader,
             [stdout, stderr],
             [&mut out, &mut err],
             &activity,
             &rules,
-        );
+        ));
         let completion = tokio::select! {
             biased;
             never = self.serve_client(&leader, open, &activity, &stop) => never,
-            // Boxed, as a future that is handed on takes its room at every step.
-            completion = Box::pin(complete) => completion,
+            completion = complete => completion,
         };
         conversation.let_be_left();
         out.finish().await;

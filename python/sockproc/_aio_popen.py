@@ -40,7 +40,11 @@ async def spawn(args: Any, shell: bool, limit: int, **options: Any) -> Process:
         popen.started()
     except BaseException as error:
         watch.end()
-        raise popen.failed(error) from None
+        try:
+            raise popen.failed(error) from None
+        finally:
+            # They hold the error, whose traceback would hold them: a cycle, with the loop in it.
+            del popen, watch
     protocol = SubprocessStreamProtocol(limit=limit, loop=loop)
     connected: Future[None] = loop.create_future()
     transport = _Transport(loop, protocol, popen, connected)
@@ -77,7 +81,8 @@ class _Watch:
         except BaseException as error:
             self.end()
             if not self.started.done():
-                self.started.set_exception(error)
+                # Its traceback would hold this frame, which holds the error.
+                self.started.set_exception(error.with_traceback(None))
             return
         if wanted == RETRY:
             self._runs.loop.call_later(self._child.retry_delay, self.step, 0)
@@ -143,7 +148,7 @@ class _Transport(BaseSubprocessTransport):
         try:
             returncode = self._popen.poll()
         except Exception as error:
-            self._failed(error)
+            self._failed(error.with_traceback(None))
         else:
             assert returncode is not None
             self._process_exited(returncode)

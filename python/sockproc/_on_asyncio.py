@@ -205,7 +205,8 @@ class _Run:
                 self.fd = self.connection.fileno()
             self.runs.watch(self, wanted & ~RETRY)
         except BaseException as error:
-            self.error = error
+            # Its traceback would hold this frame, which holds the error: a cycle, with the loop in it.
+            self.error = error.with_traceback(None)
             wanted = DONE
         if wanted == DONE:
             self.finish(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 import trio
+import uvloop
 
 import sockproc
 from conftest import OnLoop
@@ -161,3 +163,21 @@ def test_a_client_belongs_to_no_loop() -> None:
         return await client.run("echo hi", text=True)
 
     assert asyncio.run(main()) == trio.run(main) == asyncio.run(main())
+
+
+@pytest.mark.usefixtures("fds")
+@pytest.mark.parametrize("loop", [asyncio, uvloop], ids=["asyncio", "uvloop"])
+def test_a_failed_start_leaves_no_descriptor_for_the_garbage_collector(
+    loop: Any,
+) -> None:
+    async def main(start: Any, *args: Any) -> None:
+        with pytest.raises(FileNotFoundError):
+            await start(*args)
+
+    gc.disable()
+    try:
+        loop.run(main(aio.run, ["no-such-program"]))
+        loop.run(main(aio.Process, ["no-such-program"]))
+        loop.run(main(aio.create_subprocess_exec, "no-such-program"))
+    finally:
+        gc.enable()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +64,11 @@ def as_bytes(item: Any, text: TextMode | None) -> bytes:
     elif isinstance(item, bytes):
         return item
     elif not isinstance(item, str):
-        with suppress(TypeError):
+        # contextlib, for its suppress, would take longer to import than all of this package.
+        try:
             return memoryview(item).tobytes()
+        except TypeError:
+            pass
     raise _wrong_type(item, text)
 
 

@@ -48,6 +48,19 @@ def _state(task: str) -> str:
     return stat.rpartition(")")[2].split()[0]
 
 
+def children(parent: int) -> list[int]:
+    """The process ids of its children, zombies too."""
+    found: list[int] = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            continue
+        if int(stat.rpartition(")")[2].split()[1]) == parent:
+            found.append(int(process))
+    return found
+
+
 def has_begun(pidfile: Path) -> bool:
     """Whether a command has written its process id to this file as a whole line."""
     return pidfile.exists() and pidfile.read_text().endswith("\n")
@@ -59,10 +72,10 @@ def read_pid(path: Path) -> int:
     return int(path.read_text())
 
 
-def peak_memory() -> int:
-    """The most memory, in bytes, that this program has had. `ru_maxrss` may be from before its
-    exec."""
-    status = Path("/proc/self/status").read_text()
+def peak_memory(pid: int | None = None) -> int:
+    """The most memory, in bytes, that a program has had, by default this one. `ru_maxrss` may be
+    from before its exec."""
+    status = Path(f"/proc/{pid or 'self'}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 

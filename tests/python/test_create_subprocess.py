@@ -1,9 +1,9 @@
-"""`aio.create_subprocess_exec` and `_shell`: asyncio's own tests, and what is ours."""
+"""`aio.create_subprocess_exec` and `_shell`: what is ours. asyncio's own tests are in
+`test_their_tests.py`."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,60 +14,7 @@ import uvloop
 
 import sockproc
 from sockproc import aio
-from support import is_alive, python, wait_until
-
-# The cases that cannot hold, and why.
-_POPEN = "it replaces subprocess.Popen, which is not what starts these commands"
-_LOOP = "it calls the loop's own subprocess_exec, which is not ours"
-_OF_BOTH = {
-    "test_close_dont_kill_finished": _LOOP,
-    "test_close_kill_running": _LOOP,
-    "test_popen_error": _POPEN,
-    "test_popen_error_with_stdin_pipe": _POPEN,
-}
-IMPOSSIBLE = {
-    "asyncio": _OF_BOTH,
-    "uvloop": {
-        **_OF_BOTH,
-        "test_pause_reading": "it looks into asyncio's own transports of pipes",
-    },
-}
-
-THEIR_TESTS = """
-import asyncio, json, sys, unittest
-from sockproc import aio
-for name in ("create_subprocess_exec", "create_subprocess_shell"):
-    setattr(asyncio, name, getattr(aio, name))
-    setattr(asyncio.subprocess, name, getattr(aio, name))
-import test.test_asyncio.test_subprocess as theirs
-
-class Case(theirs.SubprocessMixin, unittest.TestCase):
-    def setUp(self):
-        self.loop = loops.new_event_loop()
-        asyncio.set_event_loop(self.loop)
-        self.addCleanup(self.loop.close)
-
-    def set_event_loop(self, loop):
-        pass
-
-loops = __import__(sys.argv[1])
-for name in json.loads(sys.argv[2]):
-    setattr(Case, name, unittest.skip("cannot hold")(getattr(Case, name)))
-result = unittest.TestResult()
-unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
-print(json.dumps([
-    result.testsRun - len(result.skipped),
-    [f"{case}: {trace}" for case, trace in result.failures + result.errors],
-]))
-"""
-
-
-@pytest.mark.parametrize("loop", IMPOSSIBLE)
-def test_their_tests_pass(loop: str) -> None:
-    printed = python(THEIR_TESTS, loop, json.dumps(list(IMPOSSIBLE[loop])))
-    passed, wrong = json.loads(printed.splitlines()[-1])
-    assert wrong == []
-    assert passed >= 24
+from support import is_alive, wait_until
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

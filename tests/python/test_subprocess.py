@@ -1,8 +1,8 @@
-"""`from sockproc import subprocess`: the standard module's own tests, and what is ours."""
+"""`from sockproc import subprocess`: what is ours. The standard module's own tests are in
+`test_their_tests.py`."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess as standard
@@ -16,67 +16,6 @@ import pytest
 import sockproc
 from sockproc import subprocess
 from support import is_alive, python, read_pid, wait_until
-
-# CPython's cases that cannot hold for a process that is not our child, and why.
-_PREEXEC = "preexec_fn is refused: no function of ours can run in the child"
-_FORK = "it replaces the function that forks, which is not called"
-_WAITPID = "it calls os.waitpid or os.waitid, which takes children only"
-_PARENT = "the command signals its parent, which is the server"
-IMPOSSIBLE: dict[str, dict[str, str]] = {
-    "POSIXProcessTestCase": {
-        "test_close_fds_after_preexec": _PREEXEC,
-        "test_exception_errpipe_bad_data": _FORK,
-        "test_exception_errpipe_normal": _FORK,
-        "test_preexec": _PREEXEC,
-        "test_preexec_errpipe_does_not_double_close_pipes": _PREEXEC,
-        "test_preexec_exception": _PREEXEC,
-        "test_preexec_fork_failure": _PREEXEC,
-        "test_preexec_gc_module_failure": _PREEXEC,
-        "test_send_signal_race": _WAITPID,
-        "test_stopped": _WAITPID,
-        "test_surrogates_error_message": _PREEXEC,
-    },
-    "ProcessTestCase": {
-        "test__use_vfork": _FORK,
-        "test_communicate_eintr": _PARENT,
-    },
-}
-
-THEIR_TESTS = """
-import json, sys, unittest
-from sockproc import subprocess
-sys.modules["subprocess"] = subprocess
-import test.test_subprocess as theirs
-skipped = json.loads(sys.argv[2])
-case = getattr(theirs, sys.argv[1])
-for name in skipped:
-    setattr(case, name, unittest.skip("cannot hold")(getattr(case, name)))
-result = unittest.TestResult()
-unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
-print(json.dumps([
-    result.testsRun,
-    len(result.skipped),
-    [f"{case}: {trace}" for case, trace in result.failures + result.errors],
-]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("case", "at_least"),
-    [
-        ("ProcessTestCase", 85),
-        ("RunFuncTestCase", 18),
-        ("POSIXProcessTestCase", 60),
-        ("MiscTests", 5),
-        ("ContextManagerTests", 5),
-    ],
-)
-def test_their_tests_pass(case: str, at_least: int) -> None:
-    skipped = IMPOSSIBLE.get(case, {})
-    printed = python(THEIR_TESTS, case, json.dumps(list(skipped)))
-    run, skips, wrong = json.loads(printed.splitlines()[-1])
-    assert wrong == []
-    assert run - skips >= at_least
 
 
 def test_it_has_every_name_of_the_standard_module_and_its_types_and_constants() -> None:

@@ -1,4 +1,5 @@
-//! Runs one shell command on a server: `cargo run --example run -- /run/sockproc.sock 'uname -a'`.
+//! Runs one shell command: `cargo run --example run -- 'uname -a'`, or on a server, whose address is the
+//! second argument.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -7,10 +8,11 @@ use sockproc_core::blocking::Command;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(server), Some(line)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: run ADDRESS COMMAND".into());
-    };
-    let output = Command::shell(line).server(server.parse()?).output()?;
+    let mut command = Command::shell(arguments.next().ok_or("usage: run COMMAND [ADDRESS]")?);
+    if let Some(server) = arguments.next() {
+        command.server(server.parse()?);
+    }
+    let output = command.output()?;
     io::stdout().write_all(&output.stdout)?;
     io::stderr().write_all(&output.stderr)?;
     eprintln!("{}", output.status);

@@ -7,8 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::Error;
-
 /// The longest path of a unix socket, in bytes: `sun_path` holds 108 with the NUL (unix(7)).
 const MAX_UNIX_PATH_LEN: usize = 107;
 
@@ -160,17 +158,6 @@ impl Address {
         match std::env::var_os("SOCKPROC_SOCKET") {
             Some(text) if !text.is_empty() => Self::parse(&text).map(Some),
             _ => Ok(None),
-        }
-    }
-
-    /// The server that the caller names, else the one that `$SOCKPROC_SOCKET` names.
-    ///
-    /// # Errors
-    /// [`Error::NoServer`] if there is none, [`Error::Address`] if the variable holds no address.
-    pub(crate) fn or_from_env(named: Option<Self>) -> Result<Self, Error> {
-        match named {
-            Some(address) => Ok(address),
-            None => Self::from_env()?.ok_or(Error::NoServer),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong for a caller, and whether the command may have run all the same.
 
+use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
@@ -13,9 +14,20 @@ use crate::{Address, AddressError, TokenError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No server is named; nothing was sent.
-    #[error("no server: give an address or set SOCKPROC_SOCKET")]
-    NoServer,
+    /// No server is named, and there is no [private helper](crate::embedded); nothing was sent.
+    #[error("no server: {reason}; give an address or set SOCKPROC_SOCKET")]
+    NoServer {
+        /// What was looked for.
+        reason: String,
+    },
+    /// The [private helper](crate::embedded) could not be started, or not serve; nothing was run.
+    #[error("the private helper {program:?} cannot serve")]
+    Helper {
+        /// Its program.
+        program: OsString,
+        /// The kernel's reason, or its own.
+        source: io::Error,
+    },
     /// This is no address; nothing was sent.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -139,7 +151,8 @@ impl Error {
     #[must_use]
     pub fn may_have_run(&self) -> bool {
         match self {
-            Self::NoServer
+            Self::NoServer { .. }
+            | Self::Helper { .. }
             | Self::Address(_)
             | Self::Token(_)
             | Self::Connect { .. }

@@ -15,7 +15,7 @@
 //! # let _server = serve(&server)?;
 //! use sockproc_core::blocking::Command;
 //!
-//! // Without `server` it is the one that $SOCKPROC_SOCKET names.
+//! // Without `server` it is the one that $SOCKPROC_SOCKET names, else a private helper.
 //! let output = Command::new("echo").args(["$(reboot)", "it's"]).server(server.clone()).output()?;
 //! assert_eq!(output.stdout, b"$(reboot) it's\n"); // no shell looks at these words
 //!
@@ -107,11 +107,12 @@
 //!
 //! - [`blocking`] runs commands from ordinary code, [`client`] from tokio; [`command`] is their builder.
 //! - [`server`] runs the commands, and [`cli`] is the `sockproc` binary around it.
+//! - [`embedded`] is the private helper of a process that names no server.
 //! - [`connection`] is what both clients are made of: one run, for any event loop that can wait for a
 //!   descriptor.
 //! - [`proto`] is the wire format, without any I/O.
 //!
-//! `blocking`, `connection` and `proto` need no feature of this crate.
+//! `blocking`, `connection`, `embedded` and `proto` need no feature of this crate.
 
 mod address;
 pub mod blocking;
@@ -121,6 +122,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod connection;
+pub mod embedded;
 mod error;
 #[cfg(feature = "server")]
 mod process;

@@ -4,6 +4,7 @@
 
 mod classic;
 mod daemon;
+mod embedded;
 mod log;
 mod pidfile;
 mod ping;
@@ -95,6 +96,9 @@ pub fn try_main(program: &[OsString], args: Vec<OsString>) -> Result<i32, Failed
         Some(text) => SUBCOMMANDS.contains(&text),
         None => false,
     };
+    if first == crate::embedded::ARGUMENT {
+        return embedded::main();
+    }
     if let (false, Some(meant)) = (is_ours, misspelt(first)) {
         let error = format!(
             "no command {first:?}, but {meant:?}; for a socket of that name give a path: ./"

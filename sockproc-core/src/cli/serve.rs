@@ -165,6 +165,7 @@ impl Arguments {
             classic_linger: self.classic_linger.map(Duration::from_millis),
             classic_on_disconnect: self.classic_on_disconnect,
             new_session: false,
+            environment: None,
             cgroup: cgroup.map_or(Cgroup::IfDelegated, Cgroup::At),
             kill_grace: Duration::from_millis(self.grace),
             reply_memory: self.reply_memory,

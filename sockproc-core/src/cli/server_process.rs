@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{getpid, set_child_subreaper};
 use tokio::runtime::{Builder, Runtime};
 
@@ -14,7 +15,7 @@ use super::pidfile::Pidfile;
 use super::signals::{HeldSignals, Signals, unblock_all};
 use crate::process::limit_heaps;
 use crate::server::budget::rlimits::check_open_files;
-use crate::server::{BindError, Config, Listener, Server};
+use crate::server::{BindError, Config, Listener, Owner, Server};
 
 /// Why there was nothing to serve, and what to exit with.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,29 @@ pub(super) fn serve_one(socket: OwnedFd, config: Config) -> io::Result<impl FnOn
             tracing::error!(%error, "cannot serve");
         }
     })
+}
+
+/// Serves the process whose private server we are. It hears no signals.
+pub(super) fn serve_owner(owner: Owner, config: Config) -> io::Result<()> {
+    let _ = rustix::thread::set_name(c"sockproc");
+    adopt_orphans();
+    let told = fcntl_dupfd_cloexec(owner.control(), 3)?;
+    let served = run_owner(owner, config);
+    if let Err(error) = &served {
+        Owner::tell(&told, &error.to_string());
+    }
+    served
+}
+
+fn run_owner(owner: Owner, config: Config) -> io::Result<()> {
+    check_open_files()?;
+    limit_heaps(HEAPS.max(cores()));
+    check_threads()?;
+    unblock_all();
+    let runtime = runtime(Builder::new_multi_thread())?;
+    let served = runtime.block_on(async { Server::new(config)?.serve_owner(owner).await });
+    runtime.shutdown_background();
+    served
 }
 
 /// Has the kernel give us what commands leave behind, so that it can be ended with its run (prctl(2)).

@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::limits::millis;
-use crate::connection::{Connection, Plan, Protocol};
+use crate::connection::{Connection, Destination, Plan, Protocol};
 use crate::proto::Request;
 use crate::{Address, Error, Stdin};
 
 /// Runs commands on one server; cheap to clone, may be shared between threads, and each run is
 /// independent.
 pub struct Client<D> {
-    address: Address,
+    destination: Destination,
     protocol: Protocol,
     token: Option<Bytes>,
     timeout: Option<Duration>,
@@ -26,8 +26,18 @@ impl<D> Client<D> {
     /// A client of the server at `address`; connecting is left to each run.
     #[must_use]
     pub fn new(address: Address) -> Self {
+        Self::of(address.into())
+    }
+
+    /// A client of the [private helper](crate::embedded) of this process, which its first run starts.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::of(Destination::Embedded)
+    }
+
+    fn of(destination: Destination) -> Self {
         Self {
-            address,
+            destination,
             protocol: Protocol::Auto,
             token: None,
             timeout: None,
@@ -36,12 +46,13 @@ impl<D> Client<D> {
         }
     }
 
-    /// A client of the server that `$SOCKPROC_SOCKET` names.
+    /// A client of the server that `$SOCKPROC_SOCKET` names; if it is not set, one of the
+    /// [private helper](crate::embedded).
     ///
     /// # Errors
-    /// [`Error::NoServer`] if it names none, [`Error::Address`] if it is no address.
+    /// [`Error::Address`] if it holds no address.
     pub fn from_env() -> Result<Self, Error> {
-        Address::or_from_env(None).map(Self::new)
+        Destination::or_default(None).map(Self::of)
     }
 
     /// Asks by this protocol; without it [`Protocol::Auto`] finds one.
@@ -89,7 +100,7 @@ impl<D> Client<D> {
         request.limits.timeout = self.timeout.map(millis);
         request.limits.max_output = self.max_output;
         let plan = Plan::new(request, self.protocol);
-        let run = Connection::begin(self.address.clone(), plan, stdin, Vec::new())?;
+        let run = Connection::begin(self.destination.clone(), plan, stdin, Vec::new())?;
         Ok((run, self.timeout))
     }
 }
@@ -97,7 +108,7 @@ impl<D> Client<D> {
 impl<D> fmt::Debug for Client<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("address", &self.address)
+            .field("destination", &self.destination)
             .field("protocol", &self.protocol)
             .field("timeout", &self.timeout)
             .field("max_output", &self.max_output)
@@ -108,7 +119,7 @@ impl<D> fmt::Debug for Client<D> {
 impl<D> Clone for Client<D> {
     fn clone(&self) -> Self {
         Self {
-            address: self.address.clone(),
+            destination: self.destination.clone(),
             token: self.token.clone(),
             ..*self
         }

@@ -39,7 +39,7 @@ use bytes::Bytes;
 use environment::Changes;
 use streams::{Opened, Streams, Use};
 
-use crate::connection::{Body, Collected, Connection, Plan, Protocol};
+use crate::connection::{Body, Collected, Connection, Destination, Plan, Protocol};
 use crate::proto::{Argv, Invocation, Request};
 use crate::{Address, Error};
 
@@ -50,8 +50,8 @@ pub use stdio::Stdio;
 /// A builder of one run, with the methods of `std::process::Command`.
 ///
 /// The server is the one given by [`server`](Self::server), else the one that `$SOCKPROC_SOCKET`
-/// names. The command has the server's environment and working directory, not the caller's, but for
-/// what is said otherwise here.
+/// names, else a [private helper](crate::embedded) of this process. A helper's command has this process's
+/// environment and working directory; a server's has the server's, but for what is said otherwise here.
 ///
 /// What the server's protocol cannot carry is an [`Error::Unsupported`] that names it: the classic
 /// protocol carries a line or words, stdin, [`timeout`](Self::timeout) and
@@ -204,7 +204,7 @@ impl<D> Command<D> {
 
     fn begin<B: Body>(&mut self, used: Use) -> Result<(Connection<Collected<B>>, Pipes), Error> {
         let mut request = self.request()?;
-        let server = Address::or_from_env(self.server.clone())?;
+        let server = Destination::or_default(self.server.clone())?;
         let Opened {
             data,
             descriptors,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::link::{Link, Reached};
 use super::{Deadline, Interest, wait};
-use crate::{Address, Error};
+use crate::{Address, Error, embedded};
 
 /// A connection to a server, and nothing but its bytes.
 ///
@@ -50,6 +50,48 @@ impl BlockingSocket {
                 },
             }
         }
+    }
+
+    /// Connects to the [private helper](crate::embedded), one that was started where this process is now;
+    /// else as [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`Error::NoServer`] or [`Error::Helper`] if there can be none, and as [`connect`](Self::connect):
+    /// an [`Error::Disconnected`] in place of its error.
+    pub fn connect_to_helper(patience: Deadline) -> Result<Self, Error> {
+        let mut link = Link::to_helper(embedded::helper_of_now()?)?;
+        let mut is_second_attempt = false;
+        loop {
+            match link.connect(true) {
+                Ok(Reached::Backlog(_)) if patience.has_passed() => {
+                    return Err(Error::Disconnected {
+                        sent: false,
+                        source: io::ErrorKind::WouldBlock.into(),
+                    });
+                }
+                Ok(Reached::Backlog(delay)) => {
+                    std::thread::sleep(patience.left().map_or(delay, |left| left.min(delay)));
+                }
+                Ok(_) => return Ok(Self(link)),
+                Err(error) => {
+                    let Some(helper) = link.helper().filter(|_| !is_second_attempt) else {
+                        return Err(error);
+                    };
+                    embedded::forget(helper);
+                    is_second_attempt = true;
+                    link = Link::to_helper(embedded::helper_of_now()?)?;
+                }
+            }
+        }
+    }
+
+    /// Why the helper at the other end could not serve, if it has said so.
+    #[must_use]
+    pub fn helper_failure(&self) -> Option<Error> {
+        let helper = self.0.helper()?;
+        let reason = helper.reason()?;
+        embedded::forget(helper);
+        Some(reason)
     }
 
     /// Waits until at least one byte is sent, and returns how many were.

@@ -2,13 +2,9 @@
 
 use std::io::{self, Read};
 
-use bytes::Bytes;
-
 use super::plan::Next;
-use super::session::Session;
 use super::{Connection, MAX_MOVED, Receiver, Stopped};
 use crate::Error;
-use crate::proto::opening::OPENING;
 use crate::proto::{ClientEvent, ProtocolError};
 
 impl<R: Receiver> Connection<R> {
@@ -71,11 +67,8 @@ impl<R: Receiver> Connection<R> {
                 }
                 Next::Again { session, head } => {
                     self.outgoing.restart();
-                    if matches!(session, Session::Opening(_)) {
-                        self.outgoing.push_opening(Bytes::from_static(OPENING));
-                    }
-                    self.outgoing.push(head);
                     self.session = session;
+                    self.push_head(head);
                     self.wants_reconnect = true;
                     Ok(())
                 }

@@ -8,7 +8,7 @@
 //! use sockproc_core::Protocol;
 //! use sockproc_core::connection::{Connection, Deadline, Interest, Progress, wait};
 //!
-//! let server = "/run/sockproc.sock".parse()?;
+//! let server: sockproc_core::Address = "/run/sockproc.sock".parse()?;
 //! let mut run: Connection =
 //!     Connection::with_protocol(Protocol::Auto, server, "tr a-z A-Z", "hello")?;
 //! let mut ready = Interest::NONE; // nothing to wait for before the first call
@@ -29,6 +29,8 @@
 mod blocking_socket;
 mod collect;
 mod control;
+mod destination;
+mod embedded;
 mod events;
 mod incoming;
 mod known;
@@ -54,10 +56,11 @@ use socket::Socket;
 
 use crate::proto::opening::OPENING;
 use crate::proto::{Request, StreamMode};
-use crate::{Address, Error, Stdin};
+use crate::{Error, Stdin};
 
 pub use blocking_socket::BlockingSocket;
 pub use collect::{Body, Collected, Forgotten, Output};
+pub use destination::Destination;
 pub use events::Events;
 pub(crate) use plan::Plan;
 pub use progress::{Interest, Progress};
@@ -87,6 +90,8 @@ pub struct Connection<R: Receiver = Collected> {
     pid: Option<u32>,
     /// The process that made this connection.
     owner: u32,
+    /// Whether a helper has failed it already.
+    is_second_attempt: bool,
 }
 
 /// How moving bytes one way ended.
@@ -99,22 +104,23 @@ enum Stopped {
 }
 
 impl<R: Receiver> Connection<R> {
-    /// A run of `request`, such as a line for the shell, on the server at `address`, by the classic
-    /// protocol.
+    /// A run of `request`, such as a line for the shell, on the server at an address or on the helper, by
+    /// the classic protocol.
     ///
     /// The kernel is asked for a connection by the first call of [`on_ready`](Self::on_ready), not
     /// before.
     ///
     /// # Errors
     /// [`Error::Request`] or [`Error::Unsupported`] if the protocol cannot carry `request`,
-    /// [`Error::Connect`] if there can be no socket.
+    /// [`Error::Connect`] if there can be no socket, [`Error::NoServer`] or [`Error::Helper`] if there can
+    /// be no helper.
     pub fn new(
-        address: Address,
+        destination: impl Into<Destination>,
         request: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Self, Error> {
         let plan = Plan::new(request.into(), Protocol::Classic);
-        Self::begin(address, plan, stdin.into(), Vec::new())
+        Self::begin(destination, plan, stdin.into(), Vec::new())
     }
 
     /// As [`new`](Self::new), by the protocol that is named.
@@ -123,12 +129,12 @@ impl<R: Receiver> Connection<R> {
     /// As [`new`](Self::new).
     pub fn with_protocol(
         protocol: Protocol,
-        address: Address,
+        destination: impl Into<Destination>,
         request: impl Into<Request>,
         stdin: impl Into<Stdin>,
     ) -> Result<Self, Error> {
         let plan = Plan::new(request.into(), protocol);
-        Self::begin(address, plan, stdin.into(), Vec::new())
+        Self::begin(destination, plan, stdin.into(), Vec::new())
     }
 
     /// As [`with_protocol`](Self::with_protocol), for a command that gets `descriptors` of ours: one for
@@ -140,25 +146,23 @@ impl<R: Receiver> Connection<R> {
     /// As [`new`](Self::new).
     pub fn with_descriptors(
         protocol: Protocol,
-        address: Address,
+        destination: impl Into<Destination>,
         request: Request,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Self, Error> {
         let plan = Plan::new(request, protocol);
-        Self::begin(address, plan, Stdin::empty(), descriptors)
+        Self::begin(destination, plan, Stdin::empty(), descriptors)
     }
 
     /// A run that gets `descriptors` passed, those that `plan`'s request names.
     pub(crate) fn begin(
-        address: Address,
+        destination: impl Into<Destination>,
         mut plan: Plan,
         stdin: Stdin,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Self, Error> {
         plan.announce(&stdin);
-        plan.show_token(&address)?;
-        let (session, head) = plan.open(Some(&address))?;
-        let link = Link::open(address)?;
+        let (link, session, head) = plan.begin(&destination.into())?;
         Ok(Self::start(link, plan, session, head, (stdin, descriptors)))
     }
 
@@ -192,12 +196,8 @@ impl<R: Receiver> Connection<R> {
         let mut receiver = R::default();
         receiver.limit(&plan.request.limits);
         let has_stdin = plan.request.stdin == StreamMode::Piped;
-        let mut outgoing = Outgoing::new(stdin, has_stdin, descriptors);
-        if matches!(session, Session::Opening(_)) {
-            outgoing.push_opening(Bytes::from_static(OPENING));
-        }
-        outgoing.push(head);
-        Self {
+        let outgoing = Outgoing::new(stdin, has_stdin, descriptors);
+        let mut run = Self {
             link,
             session,
             outgoing,
@@ -206,7 +206,22 @@ impl<R: Receiver> Connection<R> {
             wants_reconnect: false,
             pid: None,
             owner: std::process::id(),
+            is_second_attempt: false,
+        };
+        run.push_head(head);
+        run
+    }
+
+    /// Has the beginning of the exchange be sent.
+    fn push_head(&mut self, head: Bytes) {
+        let opening = Bytes::from_static(OPENING);
+        match (&self.session, self.link.helper()) {
+            // One message carries all of it, with the descriptors.
+            (Session::Opening(_), Some(_)) => self.outgoing.push(opening),
+            (Session::Opening(_), None) => self.outgoing.push_opening(opening),
+            _ => {}
         }
+        self.outgoing.push(head);
     }
 
     /// Does what can be done without blocking: connects, sends, receives, at most 1 MiB each way.
@@ -216,9 +231,19 @@ impl<R: Receiver> Connection<R> {
     ///
     /// # Errors
     /// The run has failed: drop the connection.
-    pub fn on_ready(&mut self, mut ready: Interest) -> Result<Progress<R::Outcome>, Error> {
+    pub fn on_ready(&mut self, ready: Interest) -> Result<Progress<R::Outcome>, Error> {
+        match self.advance(ready) {
+            Err(error) if self.is_unserved(&error) => self.leave_helper(error),
+            progress => progress,
+        }
+    }
+
+    fn advance(&mut self, mut ready: Interest) -> Result<Progress<R::Outcome>, Error> {
         if self.wants_reconnect {
-            self.link = self.link.anew().unwrap_or(Err(no_native()))?;
+            match self.link.helper() {
+                Some(_) => self.begin_on_another_helper()?,
+                None => self.link = self.link.anew().unwrap_or(Err(no_native()))?,
+            }
             self.wants_reconnect = false;
         }
         if !self.link.is_connected() {

@@ -71,6 +71,7 @@ impl Outgoing {
     pub(super) fn restart(&mut self) {
         self.queue.clear();
         self.uncounted = 0;
+        self.descriptors_are_due = !self.descriptors.is_empty();
         self.sent = false;
         self.failure = None;
     }

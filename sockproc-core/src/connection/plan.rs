@@ -4,13 +4,14 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::Protocol;
+use super::destination::Destination;
 use super::known::{Known, recall, remember};
 use super::link::Link;
+use super::protocol::Protocol;
 use super::session::Session;
 use crate::proto::opening::Answer;
 use crate::proto::{ExitStatus, ProtocolError, Refusal, RefusalKind, Request, StreamMode};
-use crate::{Address, Error, Stdin, Token};
+use crate::{Address, Error, Stdin, Token, embedded};
 
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -45,8 +46,38 @@ impl Plan {
         }
     }
 
+    /// The first connection, its session, and what is sent first, or behind the opening.
+    pub(super) fn begin(
+        &mut self,
+        destination: &Destination,
+    ) -> Result<(Link, Session, Bytes), Error> {
+        match destination {
+            Destination::Address(address) => {
+                self.show_token(address)?;
+                let (session, head) = self.open(Some(address))?;
+                Ok((Link::open(address.clone())?, session, head))
+            }
+            Destination::Embedded => {
+                let (helper, opened) = match self.protocol {
+                    // It cannot say where the command runs: the helper must have been started there.
+                    Protocol::Classic => {
+                        (embedded::helper_of_now()?, Session::classic(&self.request))
+                    }
+                    // It is a server of ours: no one needs to ask what it speaks.
+                    Protocol::Auto | Protocol::Native => {
+                        let helper = embedded::helper()?;
+                        let request = helper.complete(&self.request);
+                        (helper, Session::opening(&request, false))
+                    }
+                };
+                let (session, head) = opened.map_err(Error::of_request)?;
+                Ok((Link::to_helper(helper)?, session, head))
+            }
+        }
+    }
+
     /// Shows the token of the environment to the server that is named there.
-    pub(super) fn show_token(&mut self, address: &Address) -> Result<(), Error> {
+    fn show_token(&mut self, address: &Address) -> Result<(), Error> {
         if self.request.token.is_none() {
             self.request.token = Token::from_env(address)?.map(Bytes::from);
         }

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::*;
+use crate::Address;
 
 /// A run whose request was sent, and the server's end of its socket.
 fn running(dir: &tempfile::TempDir) -> (Connection, UnixStream) {

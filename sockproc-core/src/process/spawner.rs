@@ -1,6 +1,6 @@
 //! Starts commands, with what they inherit from the server.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CString, OsString, c_int};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -22,9 +22,6 @@ use super::stdin_guard::StdinGuard;
 use super::sys;
 use super::tree::Marks;
 use crate::threads::Threads;
-
-/// Signals 1–64 on Linux; the real-time ones are among them.
-const LAST_SIGNAL: c_int = 64;
 
 /// This many starts may hang in the kernel, as those of programs on a hung mount do.
 const MAX_STARTS: usize = 64;
@@ -69,7 +66,7 @@ impl Spawner {
         let inherited = Inherited {
             environment: environment(std::env::vars_os()),
             open_files,
-            signals: (1..=LAST_SIGNAL)
+            signals: (1..=sys::LAST_SIGNAL)
                 .filter(|&signal| !sys::is_default(signal))
                 .collect(),
         };
@@ -82,6 +79,20 @@ impl Spawner {
             stdin_guard: StdinGuard::new(ender.leaders().clone()),
             ender,
         })
+    }
+
+    /// Gives each command this environment, where there is one, in place of that of this process.
+    pub(crate) fn with_environment(mut self, variables: Option<Vec<(OsString, OsString)>>) -> Self {
+        if let (Some(variables), Some(inherited)) = (variables, Arc::get_mut(&mut self.inherited)) {
+            inherited.environment = environment(variables.into_iter());
+        }
+        self
+    }
+
+    /// Whether any command of ours has not been reaped.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_leaders(&self) -> bool {
+        !self.leaders().all().is_empty()
     }
 
     /// Gives each run a cgroup of its own.

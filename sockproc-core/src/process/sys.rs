@@ -155,6 +155,37 @@ pub(crate) fn close_inherited_fds() {
     }
 }
 
+/// Closes what this process has inherited, but for `kept` and the standard streams. To be called before
+/// this process has any descriptor of its own.
+#[cfg(feature = "cli")]
+pub(crate) fn close_all_but(kept: &std::os::fd::OwnedFd) {
+    let kept = kept.as_raw_fd();
+    let Ok(fds) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    // The directory's own is among them, and closed when it has been read.
+    let numbers: Vec<RawFd> = fds
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&fd| fd > 2 && fd != kept)
+        .collect();
+    for fd in numbers {
+        // SAFETY: the caller says that nothing in this process uses it. A number that is no descriptor any
+        // more only makes the call fail.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Has this process ignore every signal that would end or stop it, SIGKILL and SIGSTOP excepted. A fault
+/// of its own ends it all the same: the kernel does not let that be ignored.
+#[cfg(feature = "cli")]
+pub(crate) fn ignore_signals() {
+    let kept = [libc::SIGCHLD, libc::SIGKILL, libc::SIGSTOP];
+    for signal in (1..=LAST_SIGNAL).filter(|signal| !kept.contains(signal)) {
+        set_action(signal, libc::SIG_IGN);
+    }
+}
+
 /// Makes this process fit to own commands. SIGCHLD gets its default: where it is ignored, the kernel
 /// forgets every wait status. SIGXFSZ is ignored: a spill file at the size limit is an error of one
 /// write (setrlimit(2)), not the server's end.
@@ -184,6 +215,9 @@ impl Drop for SignalsBlocked {
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
     }
 }
+
+/// Signals 1–64 on Linux; the real-time ones are among them.
+pub(super) const LAST_SIGNAL: c_int = 64;
 
 /// The kernel's own `struct sigaction`, of any architecture: all zero is the default, and the
 /// handler comes first. glibc's calls refuse its internal signals 32 and 33, which its `posix_spawn`

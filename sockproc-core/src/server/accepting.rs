@@ -62,7 +62,8 @@ impl Common {
         result
     }
 
-    fn start(
+    /// Serves a connection beside all others.
+    pub(super) fn start(
         self: Arc<Self>,
         socket: OwnedFd,
         transport: Transport,

@@ -1,5 +1,6 @@
 //! What a server may be told; checked once, read everywhere.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -41,6 +42,8 @@ pub struct Config {
     /// Whether each command gets a session of its own, and so no controlling terminal. Without that a
     /// command of a server in the foreground of a terminal is stopped when it reads `/dev/tty`.
     pub new_session: bool,
+    /// What commands find in their environment; `None`: that of this process.
+    pub environment: Option<Vec<(OsString, OsString)>>,
     /// The time that running commands have once the server shuts down; `None` waits for them.
     pub drain_timeout: Option<Duration>,
 }
@@ -74,6 +77,7 @@ impl Default for Config {
             kill_grace: Duration::from_secs(2),
             cgroup: Cgroup::None,
             new_session: false,
+            environment: None,
             drain_timeout: None,
         }
     }

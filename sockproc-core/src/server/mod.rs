@@ -12,6 +12,8 @@ pub(crate) mod listener;
 mod native;
 mod opening;
 mod orphans;
+#[cfg(feature = "cli")]
+mod owner;
 mod peer;
 mod run;
 mod shutdown;
@@ -19,6 +21,8 @@ mod strangers;
 
 pub use config::{Cgroup, Config};
 pub use listener::{BindError, Listener, SocketOptions};
+#[cfg(feature = "cli")]
+pub(crate) use owner::Owner;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -87,6 +91,7 @@ impl Server {
             common: Arc::new(Common {
                 budget: Budget::new(limit)?,
                 spawner: Spawner::new(before, config.kill_grace)?
+                    .with_environment(config.environment.clone())
                     .with_cgroups(delegation)
                     .with_sessions(config.new_session),
                 memory: ReplyMemory::new(config.reply_memory),

@@ -178,14 +178,3 @@ fn a_timeout_before_there_was_a_connection_says_that_nothing_has_run() {
         assert_eq!(error.to_string(), "no answer within 100ms");
     }
 }
-
-#[test]
-fn without_an_address_the_environment_is_asked() {
-    let named = std::env::var_os("SOCKPROC_SOCKET").is_some_and(|value| !value.is_empty());
-    let client = blocking::Client::from_env();
-    assert_eq!(matches!(client, Err(Error::NoServer)), !named);
-    assert_eq!(
-        matches!(client::Client::from_env(), Err(Error::NoServer)),
-        !named
-    );
-}

@@ -9,6 +9,7 @@ mod child;
 mod conformance;
 mod connect;
 mod corpora;
+mod embedded;
 mod frames;
 mod hostile;
 mod native;

@@ -1,0 +1,292 @@
+//! The private helper. Each test is a process of its own: a helper belongs to a whole process.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{self, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use sockproc_core::connection::Protocol;
+use sockproc_core::{Error, blocking, client, embedded};
+
+use crate::support::{poll_until, runtime};
+
+#[test]
+fn nothing_has_to_be_started() {
+    alone("nothing_has_to_be_started", || {
+        let output = blocking::Command::shell("cat; exit 3")
+            .stdin("hello")
+            .output()
+            .unwrap();
+        assert_eq!(
+            (output.stdout, output.status.code()),
+            (b"hello".to_vec(), Some(3))
+        );
+        assert!(blocking::Command::new("true").status().unwrap().success());
+        let mut cat = blocking::Command::new("cat");
+        let cat = cat.stdin(sockproc_core::Stdio::null()).spawn().unwrap();
+        assert!(cat.wait_with_output().unwrap().status.success());
+        let classic = blocking::Client::embedded().protocol(Protocol::Classic);
+        assert_eq!(classic.run("echo hi", "").unwrap().stdout, b"hi\n");
+        runtime().block_on(async {
+            let output = client::Command::new("echo")
+                .arg("hi")
+                .output()
+                .await
+                .unwrap();
+            assert_eq!(output.stdout, b"hi\n");
+            let client = client::Client::from_env().unwrap();
+            assert_eq!(client.run("cat", "hi").await.unwrap().stdout, b"hi");
+        });
+    });
+}
+
+#[test]
+fn threads_that_call_first_at_once_start_one_helper() {
+    alone("threads_that_call_first_at_once_start_one_helper", || {
+        let threads: Vec<_> = (0..16).map(|_| thread::spawn(helper)).collect();
+        let helpers: Vec<_> = threads.into_iter().map(|one| one.join().unwrap()).collect();
+        assert!(
+            helpers.iter().all(|helper| *helper == helpers[0]),
+            "{helpers:?}"
+        );
+    });
+}
+
+#[test]
+fn a_run_is_where_its_caller_is() {
+    alone("a_run_is_where_its_caller_is", || {
+        let before = helper();
+        let dir = tempfile::tempdir().unwrap();
+        env::set_current_dir(dir.path()).unwrap();
+        let here = fs::canonicalize(dir.path()).unwrap();
+        let pwd = |directory: Option<&str>| {
+            let mut pwd = blocking::Command::new("/bin/pwd");
+            if let Some(directory) = directory {
+                pwd.current_dir(directory);
+            }
+            String::from_utf8(pwd.output().unwrap().stdout).unwrap()
+        };
+        assert_eq!(pwd(None).trim_end(), here.to_str().unwrap());
+        fs::create_dir("below").unwrap();
+        assert_eq!(
+            pwd(Some("below")).trim_end(),
+            here.join("below").to_str().unwrap()
+        );
+        assert_eq!(helper(), before);
+        // What the classic protocol cannot say takes another helper.
+        let classic = blocking::Client::embedded().protocol(Protocol::Classic);
+        let said = classic.run("/bin/pwd", "").unwrap().stdout;
+        assert_eq!(
+            String::from_utf8(said).unwrap().trim_end(),
+            here.to_str().unwrap()
+        );
+        assert_ne!(helper(), before);
+        poll_until(|| !lives(before));
+        // The kernel still leads to a directory that was removed.
+        dir.close().unwrap();
+        assert!(blocking::Command::new("true").status().unwrap().success());
+    });
+}
+
+#[test]
+fn a_helper_that_was_killed_is_started_anew() {
+    alone("a_helper_that_was_killed_is_started_anew", || {
+        let first = helper();
+        let mut wait = blocking::Command::shell("kill -9 $PPID; sleep 1000");
+        let error = wait.output().unwrap_err();
+        assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+        assert!(error.may_have_run());
+        poll_until(|| !lives(first));
+        let second = helper();
+        assert_ne!(second, first);
+        kill_process(Pid::from_raw(second).unwrap(), Signal::KILL).unwrap();
+        // It may die before or after it gets the connection: neither is the caller's business.
+        assert_ne!(helper(), second);
+    });
+}
+
+#[test]
+fn no_signal_ends_a_helper_and_no_command_ignores_any() {
+    alone("no_signal_ends_a_helper_and_no_command_ignores_any", || {
+        let first = helper();
+        let kill = (1..=64).filter(|signal| ![9, 19, 32, 33].contains(signal));
+        let kill: Vec<_> = kill.map(|signal| format!("kill -{signal} $PPID")).collect();
+        let output = blocking::Command::shell(kill.join("\n")).output().unwrap();
+        assert_eq!(output.stderr, b"");
+        assert_eq!(helper(), first);
+        let mut grep = blocking::Command::new("grep");
+        let output = grep
+            .args(["^Sig[BI]", "/proc/self/status"])
+            .output()
+            .unwrap();
+        let none = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), none);
+    });
+}
+
+#[test]
+fn a_helper_has_no_descriptor_of_its_owner() {
+    alone("a_helper_has_no_descriptor_of_its_owner", || {
+        let file = fs::File::open("/etc/passwd").unwrap();
+        let inherited = rustix::io::fcntl_dupfd_cloexec(&file, 100).unwrap();
+        rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
+        let helper = helper();
+        for entry in fs::read_dir(format!("/proc/{helper}/fd"))
+            .unwrap()
+            .flatten()
+        {
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            let target = target.to_string_lossy().into_owned();
+            let number: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
+            let is_own = ["socket:", "pipe:", "anon_inode:"]
+                .iter()
+                .any(|own| target.starts_with(own));
+            assert!(
+                if number < 3 {
+                    target == "/dev/null"
+                } else {
+                    is_own
+                },
+                "{number} is {target}"
+            );
+        }
+        drop(inherited);
+    });
+}
+
+#[test]
+fn a_helper_that_cannot_serve_says_why() {
+    alone("a_helper_that_cannot_serve_says_why", || {
+        let few = Rlimit {
+            current: Some(16),
+            maximum: Some(16),
+        };
+        setrlimit(Resource::Nofile, few).unwrap();
+        let error = blocking::Command::new("true").output().unwrap_err();
+        assert!(!error.may_have_run());
+        let Error::Helper { program, source } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(program, env!("CARGO_BIN_EXE_sockproc"));
+        assert!(source.to_string().contains("16"), "{source}");
+    });
+}
+
+#[test]
+fn a_program_that_is_no_helper_is_an_error() {
+    alone("a_program_that_is_no_helper_is_an_error", || {
+        embedded::set_program(["/bin/true"]);
+        let error = blocking::Command::new("true").output().unwrap_err();
+        assert!(matches!(error, Error::Helper { .. }), "{error:?}");
+        assert!(!error.may_have_run());
+        embedded::set_program(["/nonexistent/sockproc"]);
+        let error = blocking::Command::new("true").output().unwrap_err();
+        assert!(matches!(error, Error::NoServer { .. }), "{error:?}");
+        let message = error.to_string();
+        for part in ["/nonexistent/sockproc", "SOCKPROC_SOCKET"] {
+            assert!(message.contains(part), "{message}");
+        }
+    });
+}
+
+#[test]
+fn all_trees_and_the_helper_end_with_their_owner() {
+    for signal in [Signal::KILL, Signal::TERM, Signal::ABORT] {
+        let name = "all_trees_and_the_helper_end_with_their_owner";
+        if is_alone(name) {
+            own();
+        }
+        let mut owner = myself(name).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+        let pids = lines.by_ref().map(Result::unwrap).find_map(|line| {
+            let pids = line.split_once("pids: ")?.1;
+            Some(
+                pids.split_whitespace()
+                    .map(|pid| pid.parse().unwrap())
+                    .collect::<Vec<i32>>(),
+            )
+        });
+        let pids = pids.unwrap();
+        assert!(pids.iter().all(|pid| lives(*pid)), "{pids:?}");
+        kill_process(Pid::from_child(&owner), signal).unwrap();
+        owner.wait().unwrap();
+        let begin = std::time::Instant::now();
+        poll_until(|| !pids.iter().any(|pid| lives(*pid)));
+        // The grace is 200 ms.
+        assert!(
+            begin.elapsed() < Duration::from_millis(1200),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+}
+
+/// The owner of a tree that does not end on SIGTERM, and that is to outlive its client.
+fn own() -> ! {
+    use sockproc_core::proto::OnDisconnect;
+    embedded::set_program([env!("CARGO_BIN_EXE_sockproc")]);
+    let tree = "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$; sleep 1000 & wait' & echo $$ $PPID; wait";
+    let mut command = blocking::Command::shell(tree);
+    command
+        .grace(Duration::from_millis(200))
+        .on_disconnect(OnDisconnect::Finish);
+    command
+        .stdin(sockproc_core::Stdio::null())
+        .stdout(sockproc_core::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let pids: Vec<_> = lines.by_ref().take(2).map(Result::unwrap).collect();
+    println!("pids: {}", pids.join(" "));
+    loop {
+        thread::park();
+    }
+}
+
+/// The process id of the helper.
+fn helper() -> i32 {
+    let output = blocking::Command::shell("echo $PPID").output().unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+fn lives(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status
+        .rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+}
+
+/// Has the test of this name be a process of its own, in which it does `body`.
+fn alone(name: &str, body: impl FnOnce()) {
+    if is_alone(name) {
+        embedded::set_program([env!("CARGO_BIN_EXE_sockproc")]);
+        return body();
+    }
+    let output = myself(name).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn is_alone(name: &str) -> bool {
+    env::var("SOCKPROC_TEST_ALONE").is_ok_and(|alone| alone == name)
+}
+
+fn myself(name: &str) -> process::Command {
+    let mut command = process::Command::new(env::current_exe().unwrap());
+    command.args(["--exact", &format!("embedded::{name}"), "--nocapture"]);
+    command
+        .env("SOCKPROC_TEST_ALONE", name)
+        .env_remove("SOCKPROC_SOCKET")
+        .env_remove("SOCKPROC_BIN");
+    command
+}

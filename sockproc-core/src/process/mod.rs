@@ -9,6 +9,7 @@ mod newborn;
 mod pipes;
 mod process_table;
 pub(crate) mod pump;
+mod slots;
 mod spawn;
 mod spawner;
 mod spec;

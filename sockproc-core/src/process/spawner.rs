@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsString, c_int};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::end::Ender;
 use super::leader::Claim;
 use super::newborn::Newborn;
 use super::pipes::TheirEnds;
+use super::slots::Slots;
 use super::spawn::{self, Place, Plan};
 use super::spec::{Spec, environment};
 use super::start_error::{StartError, StartStep};
@@ -38,6 +39,7 @@ pub(crate) struct Spawner {
     /// A command gets SIGKILL when the thread that started it ends (`PR_SET_PDEATHSIG`, prctl(2)), so
     /// these live as long as the server and as every command of it.
     threads: Threads,
+    slots: Arc<Slots>,
     stdin_guard: StdinGuard,
 }
 
@@ -58,11 +60,16 @@ pub(super) struct Started {
 impl Spawner {
     /// Reads environment and signal dispositions of this process; call it after the signal handlers
     /// are installed. `open_files` is the limit that commands are to see, if not ours; runs that are
-    /// dropped have `grace` to end.
+    /// dropped have `grace` to end. So many commands as `slots` may be started at once without a copy of
+    /// all descriptors.
     ///
     /// # Errors
-    /// The kernel has no thread.
-    pub(crate) fn new(open_files: Option<Rlimit>, grace: Duration) -> io::Result<Self> {
+    /// The kernel has no thread, or no descriptor.
+    pub(crate) fn new(
+        open_files: Option<Rlimit>,
+        grace: Duration,
+        slots: usize,
+    ) -> io::Result<Self> {
         let inherited = Inherited {
             environment: environment(std::env::vars_os()),
             open_files,
@@ -76,6 +83,7 @@ impl Spawner {
             delegation: None,
             new_session: false,
             threads: Threads::start("sockproc-spawn", MAX_STARTS)?,
+            slots: Arc::new(Slots::new(slots)?),
             stdin_guard: StdinGuard::new(ender.leaders().clone()),
             ender,
         })
@@ -178,9 +186,12 @@ impl Spawner {
             _threads: Some(self.threads.clone()),
         };
         let environment = spec.environment(&self.inherited.environment)?;
-        let (programs, fds, kept) = (spec.programs(&environment)?, spec.fds(pipes)?, spec.kept());
-        let at_clone = StartError::at(StartStep::Clone);
-        newborn.begin().map_err(&at_clone)?;
+        let (programs, mut fds, kept) =
+            (spec.programs(&environment)?, spec.fds(pipes)?, spec.kept());
+        // What a client has passed is not put anywhere: closing it again may take as long as it likes.
+        let is_ours = spec.passes_nothing() && spec.identity.is_none();
+        let ours = [0, 1, 2].map(|number| pipes.0[number].as_ref().map(AsFd::as_fd));
+        let lent = is_ours.then(|| self.slots.lend(&mut fds, ours)).flatten();
         let (pid, pidfd) = self.leaders().add_leader(newborn, |newborn| {
             let mut plan = Plan {
                 programs: &programs,
@@ -194,6 +205,8 @@ impl Spawner {
                 identity: spec.identity.as_ref(),
                 cgroup: procs.as_ref().map(AsRawFd::as_raw_fd),
                 open_files: self.inherited.open_files.as_ref(),
+                slots: lent.as_ref(),
+                unshare_errno: 0,
                 signals: &self.inherited.signals,
                 ignored: &spec.ignored,
                 parent: 0,
@@ -202,7 +215,7 @@ impl Spawner {
                 fault: None,
             };
             let (pid, pidfd) = plan.execute()?;
-            newborn.end(pid).map_err(&at_clone)?;
+            newborn.end(pid).map_err(StartError::at(StartStep::Clone))?;
             Ok::<_, StartError>((pid, pidfd))
         })?;
         let claim = Claim::new(pid, marks, self.ender.clone());

@@ -107,6 +107,11 @@ impl Spec {
         Ok(fds)
     }
 
+    /// Whether all of the command's descriptors are the server's own.
+    pub(super) fn passes_nothing(&self) -> bool {
+        self.passed.is_empty()
+    }
+
     /// The numbers of further descriptors, sorted.
     pub(super) fn kept(&self) -> Vec<c_int> {
         let mut kept = self.numbers.clone();

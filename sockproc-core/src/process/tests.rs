@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::Interest;
 
 use super::spawner::Started;
@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_command_whose_start_is_dropped_is_ended_and_reaped() {
-    let spawner = Spawner::new(None, Duration::ZERO).unwrap();
+    let spawner = Spawner::new(None, Duration::ZERO, 1).unwrap();
     let known = |spawner: &Spawner| -> HashSet<Pid> { spawner.leaders().all() };
     let spec = spec(Request::line("sleep 1000"));
     // On a busy machine it may be started before the future has looked: then once more.
@@ -39,7 +39,7 @@ async fn a_command_whose_start_is_dropped_is_ended_and_reaped() {
 
 #[tokio::test]
 async fn a_leader_that_the_reactor_does_not_take_runs_to_its_end() {
-    let spawner = Spawner::new(None, Duration::ZERO).unwrap();
+    let spawner = Spawner::new(None, Duration::ZERO, 0).unwrap();
     let spec = spec(Request::line("read x; exit 3").with_stdin(0));
     let (ours, theirs) = pipes::make(spec.streams).unwrap();
     let Started { claim, pidfd } = spawner.spawn(spec, theirs, &Arc::default()).await.unwrap();
@@ -49,6 +49,40 @@ async fn a_leader_that_the_reactor_does_not_take_runs_to_its_end() {
     drop(ours.stdin);
     let reaped = leader.reap().await.unwrap();
     assert_eq!(reaped.status.decode(), ExitStatus::Code(3));
+}
+
+#[tokio::test]
+async fn a_start_costs_the_same_however_many_descriptors_are_open() {
+    let spawner = Spawner::new(None, Duration::ZERO, 1).unwrap();
+    let few = fastest_start(&spawner).await;
+    let most = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let null = std::fs::File::open("/dev/null").unwrap();
+    // Other tests may live in this process, and need some.
+    let count = most.unwrap_or(u64::MAX).saturating_sub(1000).min(4000);
+    let _many: Vec<_> = (0..count).map(|_| null.try_clone().unwrap()).collect();
+    let many = fastest_start(&spawner).await;
+    // A copy of them all takes 400 µs and more.
+    assert!(many < few + Duration::from_micros(200), "{few:?}, {many:?}");
+}
+
+/// The best of many, as the machine is busy with other work.
+async fn fastest_start(spawner: &Spawner) -> Duration {
+    let mut fastest = DEADLINE;
+    for _ in 0..50 {
+        let spec = spec(Request::line(":"));
+        let begin = Instant::now();
+        let Process { leader, .. } = Process::spawn(spawner, spec, &Arc::default())
+            .await
+            .unwrap();
+        fastest = fastest.min(begin.elapsed());
+        leader.reap().await.unwrap();
+    }
+    fastest
 }
 
 fn spec(request: Request) -> Arc<Spec> {

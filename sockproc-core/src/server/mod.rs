@@ -86,14 +86,16 @@ impl Server {
             Cgroup::IfDelegated => Delegation::find()?,
             Cgroup::At(dir) => Some(Delegation::at(dir.clone())?),
         };
+        // Before the budget is made, which counts what is open.
+        let spawner = Spawner::new(before, config.kill_grace, budget::start_slots(limit))?
+            .with_environment(config.environment.clone())
+            .with_cgroups(delegation)
+            .with_sessions(config.new_session);
         let spill = Spill::new(config.spill_dir.clone(), config.max_spill_total);
         Ok(Self {
             common: Arc::new(Common {
                 budget: Budget::new(limit)?,
-                spawner: Spawner::new(before, config.kill_grace)?
-                    .with_environment(config.environment.clone())
-                    .with_cgroups(delegation)
-                    .with_sessions(config.new_session),
+                spawner,
                 memory: ReplyMemory::new(config.reply_memory),
                 spill,
                 strangers: Strangers::new()?,

@@ -30,6 +30,8 @@ fn prepare(plan: &mut Plan<'_>) -> Result<(), Fault> {
         let written = unsafe { libc::write(cgroup, c"0".as_ptr().cast(), 1) };
         check(StartStep::Cgroup, written as c_long)?;
     }
+    // Until here our descriptors are the child's, too: it must not open, close or move any.
+    take_own_table(plan)?;
     set_descriptors(plan)?;
     if plan.place == Place::Terminal {
         // SAFETY: the call takes a number, and changes nothing of ours.
@@ -80,6 +82,24 @@ fn take_place(place: Place) -> Result<(), Fault> {
             check(StartStep::Setsid, unsafe { libc::setsid() }.into())
         }
     }
+}
+
+/// Where the table of open files is shared, takes a copy of its beginning.
+fn take_own_table(plan: &mut Plan<'_>) -> Result<(), Fault> {
+    let Some(slots) = plan.slots else {
+        return Ok(());
+    };
+    let first = slots.end().cast_unsigned();
+    // SAFETY: nothing is closed in the shared table; the call takes numbers.
+    let unshared = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_UNSHARE,
+        )
+    };
+    check(StartStep::Clone, unshared).inspect_err(|_| plan.unshare_errno = last_errno())
 }
 
 /// Puts descriptors in their places, and closes all others.

@@ -19,6 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Rlimit, Signal, getpid, kill_process_group, pidfd_open};
 
 use super::newborn::Newborn;
+use super::slots::Lent;
 use super::start_error::{Fault, StartError, StartStep};
 use super::sys::SignalsBlocked;
 
@@ -44,6 +45,10 @@ pub(super) struct Plan<'a> {
     pub(super) cgroup: Option<RawFd>,
     /// The limit on open files to set, if it is to differ from ours.
     pub(super) open_files: Option<&'a Rlimit>,
+    /// Where these descriptors stand, if a child that shares our memory need not copy all of ours.
+    pub(super) slots: Option<&'a Lent<'a>>,
+    /// Written by the child into our memory: why it has no table of its own.
+    pub(super) unshare_errno: c_int,
     /// Signals to put back to their default.
     pub(super) signals: &'a [c_int],
     /// Signals to ignore.
@@ -100,8 +105,26 @@ impl Plan<'_> {
         if self.identity.is_some() {
             return self.execute_apart();
         }
+        let executed = self.execute_beside();
+        match (self.slots, self.unshare_errno) {
+            (None, _) | (_, 0) => executed,
+            (Some(slots), errno) => {
+                if errno != libc::ENOMEM {
+                    slots.are_useless();
+                }
+                (self.slots, self.fault) = (None, None);
+                self.execute_beside()
+            }
+        }
+    }
+
+    /// As [`execute`](Self::execute), by a child that shares our memory.
+    fn execute_beside(&mut self) -> Result<(Pid, OwnedFd), StartError> {
         let mut pidfd: c_int = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+        let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+        if self.slots.is_some() {
+            flags |= libc::CLONE_FILES;
+        }
         let cloned = self.clone_child(flags, &raw mut pidfd);
         // SAFETY: the kernel has just made this descriptor for us.
         let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
@@ -135,6 +158,8 @@ impl Plan<'_> {
         thread_local! {
             static STACK: RefCell<Vec<u8>> = RefCell::new(vec![0; CHILD_STACK_LEN]);
         }
+        let begun = self.newborn.begin();
+        begun.map_err(StartError::at(StartStep::Clone))?;
         let blocked = SignalsBlocked::all();
         let pid = STACK.with_borrow_mut(|stack| {
             let top = stack.as_mut_ptr_range().end;

@@ -60,7 +60,7 @@ impl Budget {
         let limit = usize::try_from(limit)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
-        let spawns = (limit / 64).clamp(1, cores() + SPARE_SPAWNS);
+        let spawns = starts(limit);
         let taken = open_fds()? + SPARE_FDS + spawns * SPAWN_FDS + RUN_FDS as usize;
         let fds = limit.saturating_sub(taken);
         if fds == 0 {
@@ -127,6 +127,21 @@ impl RunPermit {
     pub(crate) fn take_stdin(&mut self) -> Option<OwnedSemaphorePermit> {
         self.stdin.take()
     }
+}
+
+/// For how many starts at once low numbers are set apart: each takes three. Where few descriptors are open,
+/// a copy of them all costs next to nothing.
+pub(crate) fn start_slots(limit: u64) -> usize {
+    const FEW: u64 = 1024;
+    match limit {
+        0..FEW => 0,
+        _ => starts(usize::try_from(limit).unwrap_or(usize::MAX)),
+    }
+}
+
+/// How many commands may be starting at once.
+fn starts(limit: usize) -> usize {
+    (limit / 64).clamp(1, cores() + SPARE_SPAWNS)
 }
 
 fn cores() -> usize {

@@ -7,7 +7,8 @@ stdin, and reads back exit code, stdout and stderr.
 'Linux\\nHELLO\\n'
 
 ``sockproc.aio`` is the same for asyncio, uvloop, trio and anyio. The server is the one
-that ``server=`` or ``$SOCKPROC_SOCKET`` names; :class:`Server` starts one.
+that ``server=`` or ``$SOCKPROC_SOCKET`` names, else a private helper of this process, which
+the first call starts; :class:`Server` starts one for others.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from importlib import import_module
 from math import ceil
 from operator import index
 
-from ._errors import NoServer
-from ._native import Connection
+from ._native import Connection, set_helper
+from ._program import program
 from ._request import directory, environment, records
 
 TYPE_CHECKING = False
@@ -27,17 +27,24 @@ _LARGEST_LIMIT = 2**63 - 1
 _LONGEST = 2**30
 
 
-def address_text(server: Address | None) -> str:
-    """The address of the server to ask.
+# Now, and not when it is needed: `sys.path` and the working directory may be others then, and a child that is
+# forked while a thread imports a module can never import it.
+set_helper(program("sockproc._helper"))
 
-    Raises:
-        NoServer: neither ``server`` nor the environment names one.
+
+def destination(server: Address | None) -> str | None:
+    """The address of the server to ask; None for the private helper, if neither ``server`` nor the
+    environment names one.
     """
     if server is None:
-        server = os.environ.get("SOCKPROC_SOCKET")
-        if not server:
-            raise NoServer
-        return server
+        return os.environ.get("SOCKPROC_SOCKET") or None
+    if getattr(server, "address", server) is None:
+        return None
+    return address_text(server)
+
+
+def address_text(server: Address) -> str:
+    """The address in the form that is parsed."""
     # A Server or a Client; both have these attributes.
     address: Any = getattr(server, "address", server)
     if isinstance(address, str):
@@ -119,7 +126,9 @@ class Call:
         if env is not None:
             self.fields.update(environment(env))
 
-    def connect(self, server: str, protocol: Protocols, stdin: Source) -> Connection:
+    def connect(
+        self, server: str | None, protocol: Protocols, stdin: Source
+    ) -> Connection:
         """The connection of the run; nothing is sent yet."""
         found = records(self.fields)
         return Connection(server, protocol, found, stdin.data, stdin.length)

@@ -26,7 +26,8 @@ class Error(Exception):
 
 
 class NoServer(Error, LookupError):
-    """Neither ``server=`` nor ``$SOCKPROC_SOCKET`` names a server."""
+    """Neither ``server=`` nor ``$SOCKPROC_SOCKET`` names a server, and there is no program for a private
+    helper."""
 
     def __init__(
         self, message: str = "no server: give server=, or set $SOCKPROC_SOCKET"
@@ -247,7 +248,7 @@ class IdleTooLong(Error):
 
 
 class ServerFailed(Error, RuntimeError):
-    """A server did not start, or ended with an error.
+    """A server, or the private helper, did not start, or ended with an error.
 
     Attributes:
         exit_code: what the server exited with, often an errno; negative for a signal, None

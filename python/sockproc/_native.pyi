@@ -18,6 +18,7 @@ __all__ = [
     "check_protocol",
     "main",
     "returncode",
+    "set_helper",
 ]
 
 DONE: Final[int]
@@ -49,12 +50,13 @@ class Child:
     def __new__(
         cls,
         /,
-        server: str,
+        server: str | None,
         records: SupportsGetItem[int, tuple[str, bytes | bytearray]],
         descriptors: SupportsGetItem[int, SupportsIndex],
     ) -> Child:
         """
         A run of the request that has these records; nothing is sent before the first `on_ready`.
+        Without a server it goes to the private helper.
 
         The command gets `descriptors`, of which copies are taken here: one for each standard stream
         that is `fd`, then one for each record `fd`.
@@ -105,7 +107,7 @@ class Connection:
     def __new__(
         cls,
         /,
-        server: str,
+        server: str | None,
         protocol: str,
         records: SupportsGetItem[int, tuple[str, bytes | bytearray]],
         stdin: Any,
@@ -113,6 +115,7 @@ class Connection:
     ) -> Connection:
         """
         A run of the request that has these records; nothing is sent before the first `on_ready`.
+        Without a server it goes to the private helper.
 
         `stdin` is bytes, or an object whose `read(size)` returns `stdin_len` bytes in all.
         """
@@ -181,4 +184,9 @@ def main(
 def returncode(status: SupportsIndex) -> int | None:
     """
     What `subprocess` calls the return code of a wait status; None if it names no end of a process.
+    """
+
+def set_helper(program: SupportsGetItem[int, str]) -> None:
+    """
+    Says which program becomes the private helper.
     """

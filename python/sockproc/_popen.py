@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, AnyStr, cast
 
-from ._call import address_text, milliseconds
+from ._call import destination, milliseconds
 from ._child import Child
 from ._errors import Refused
 from ._native import Child as Run
@@ -111,7 +111,7 @@ class Popen(subprocess.Popen[AnyStr]):
         descriptors += further
         if len(descriptors) > _MOST_DESCRIPTORS:
             raise ValueError(f"at most {_MOST_DESCRIPTORS} descriptors can be passed")
-        run = Run(address_text(self._server), records(request), descriptors)
+        run = Run(destination(self._server), records(request), descriptors)
         self._child = Child(run, self.args)
         self._blamed = (executable, cwd)
         self._start()

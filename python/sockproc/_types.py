@@ -76,8 +76,8 @@ class HasAddress(Protocol):
     """A :class:`sockproc.Server`, a :class:`sockproc.Client` or a :class:`sockproc.testing.FakeServer`."""
 
     @property
-    def address(self) -> str:
-        """Where the server listens."""
+    def address(self) -> str | None:
+        """Where the server listens; None for the private helper."""
         ...
 
 

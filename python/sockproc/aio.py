@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ._call import Call, address_text, either, refuse_others
+from ._call import Call, destination, either, refuse_others
 from ._completed import Completed
 from ._drive import driver
 from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
@@ -99,7 +99,7 @@ async def run(
     """
     refuse_others(others)
     mode = text_mode(text, encoding, errors)
-    address = address_text(server)
+    address = destination(server)
     call = Call(
         cmd,
         mode,
@@ -122,7 +122,6 @@ class Client:
         server, protocol: as for :func:`sockproc.run`.
 
     Raises:
-        NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` names a server.
         BadAddress: it is not an address.
 
     >>> import asyncio
@@ -137,9 +136,10 @@ class Client:
         server: _types.Address | None = None,
         protocol: _types.Protocols = "auto",
     ) -> None:
-        self.address = address_text(server)
+        self.address = destination(server)
         self.protocol: _types.Protocols = protocol
-        check_address(self.address)
+        if self.address is not None:
+            check_address(self.address)
         check_protocol(protocol)
 
     def __repr__(self) -> str:
@@ -212,7 +212,7 @@ class Client:
 
 
 async def _run(
-    server: str, protocol: _types.Protocols, stdin: _types.AsyncStdin, call: Call
+    server: str | None, protocol: _types.Protocols, stdin: _types.AsyncStdin, call: Call
 ) -> Completed[_types.Any]:
     on_loop = driver()
     timeout = left = call.timeout

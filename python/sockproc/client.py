@@ -6,7 +6,7 @@ import sys
 
 from ._call import (
     Call,
-    address_text,
+    destination,
     either,
     refuse_others,
 )
@@ -94,8 +94,8 @@ def run(
             current position on, or an iterable of these pieces. Files are sent as they
             are read, iterables are gathered first. None is end of file.
         server: a socket's path, ``unix:PATH``, ``127.0.0.1:PORT``, a port, or a ``Server`` or
-            ``Client``; by default the one that ``$SOCKPROC_SOCKET`` names. The command runs as
-            that server's user.
+            ``Client``; by default the one that ``$SOCKPROC_SOCKET`` names, else a private helper
+            of this process. The command runs as that server's user.
         timeout: seconds that the call may take, once an iterable or a pipe has been gathered.
             Then the server ends the command with its tree.
         check: raise an exception unless the exit code is 0.
@@ -104,8 +104,9 @@ def run(
         max_output: bytes that both output streams together may have. A command that writes more
             is ended with its tree.
         input: another name of ``stdin``.
-        cwd: the command's working directory; by default the server's.
-        env: all variables that the command gets; by default the server's.
+        cwd: the command's working directory; by default the server's, or with a private helper
+            that of this process.
+        env: all variables that the command gets; by default likewise.
         merge: whether stderr goes into stdout.
         idle_timeout: seconds after which a command that writes nothing is ended with its tree.
         grace: seconds from SIGTERM to SIGKILL where the command is ended; by default the
@@ -121,7 +122,9 @@ def run(
         OutputTooLarge: the command wrote more than ``max_output``. It has the beginning.
         NotFound, Forbidden, NotADirectory, CannotStart: the kernel did not start the command. They
             are the ``OSError`` that ``subprocess`` raises.
-        NoServer, BadAddress, BadRequest, CannotConnect, Unsupported: nothing was run.
+        NoServer, ServerFailed: no server is named, and there can be no private helper. Nothing was
+            run.
+        BadAddress, BadRequest, CannotConnect, Unsupported: nothing was run.
         Refused: the server did not run it, and says why.
         ConnectionLost, ProtocolError, StatusUnknown: the command may have run.
         UnicodeError: ``stdin`` or the output does not fit the encoding.
@@ -141,7 +144,7 @@ def run(
     """
     refuse_others(others)
     mode = text_mode(text, encoding, errors)
-    address = address_text(server)
+    address = destination(server)
     call = Call(
         cmd,
         mode,
@@ -164,7 +167,6 @@ class Client:
         server, protocol: as for :func:`run`.
 
     Raises:
-        NoServer: neither ``server`` nor ``$SOCKPROC_SOCKET`` names a server.
         BadAddress: it is not an address.
 
     >>> Client().run("echo hello").stdout
@@ -178,9 +180,10 @@ class Client:
         server: _types.Address | None = None,
         protocol: _types.Protocols = "auto",
     ) -> None:
-        self.address = address_text(server)
+        self.address = destination(server)
         self.protocol: _types.Protocols = protocol
-        check_address(self.address)
+        if self.address is not None:
+            check_address(self.address)
         check_protocol(protocol)
 
     def __repr__(self) -> str:
@@ -253,7 +256,7 @@ class Client:
 
 
 def _run(
-    server: str, protocol: _types.Protocols, stdin: _types.Stdin, call: Call
+    server: str | None, protocol: _types.Protocols, stdin: _types.Stdin, call: Call
 ) -> Completed[_types.Any]:
     connection = call.connect(server, protocol, source(stdin, call.text))
     try:

@@ -5,8 +5,8 @@ functions of the standard module; its ``Popen`` is the standard one, but for how
 started, waited for and signalled. The command gets this process's working directory,
 environment and umask as they are at the call, and pipes and files as they are here.
 
-The server is the one that ``$SOCKPROC_SOCKET`` names, on a unix socket. ``docs/python.md`` says what
-differs.
+The server is the one that ``$SOCKPROC_SOCKET`` names, on a unix socket, else a private helper.
+``docs/python.md`` says what differs.
 
 >>> from sockproc import subprocess
 >>> subprocess.check_output(["echo", "hello"])

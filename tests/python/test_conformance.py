@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -57,23 +58,38 @@ def report(capsys: pytest.CaptureFixture[str], how: str, count: int) -> None:
         print(f"\nconformance: {count} cases ({how})")
 
 
-@pytest.mark.parametrize("transport", ["server", "tcp_server"])
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server: the private helper of this process."""
+    monkeypatch.delenv("SOCKPROC_SOCKET")
+
+
+@pytest.mark.parametrize("protocol", ["native", "classic"])
+@pytest.mark.parametrize("transport", ["server", "tcp_server", "embedded"])
 def test_all_cases_hold_for_run(
-    transport: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    transport: str,
+    protocol: Literal["native", "classic"],
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    client = Client(request.getfixturevalue(transport))
+    client = Client(request.getfixturevalue(transport), protocol)
+    assert (client.address is None) == (transport == "embedded")
     count = 0
     for case in read_cases():
         check(case, client.run(case["command"], case.get("stdin")))
         count += 1
-    report(capsys, f"run, {transport}", count)
+    report(capsys, f"run, {protocol}, {transport}", count)
 
 
+@pytest.mark.parametrize("transport", ["server", "embedded"])
 def test_all_cases_hold_for_aio_run(
+    transport: str,
     on_loop: OnLoop,
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    request.getfixturevalue(transport)
+
     async def main() -> int:
         count = 0
         for case in read_cases():

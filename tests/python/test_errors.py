@@ -80,17 +80,20 @@ def test_exceptions_derive_from_those_that_people_know() -> None:
 def test_without_a_server_both_ways_to_name_one_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("SOCKPROC_BIN", "/nonexistent/sockproc")
     for value in [None, ""]:
         if value is None:
             monkeypatch.delenv("SOCKPROC_SOCKET")
         else:
             monkeypatch.setenv("SOCKPROC_SOCKET", value)
-        with pytest.raises(sockproc.NoServer, match=r"server=.*\$SOCKPROC_SOCKET"):
+        told = r"\$SOCKPROC_BIN is .*server=.*\$SOCKPROC_SOCKET"
+        with pytest.raises(sockproc.NoServer, match=told) as raised:
             run("true")
-        with pytest.raises(sockproc.NoServer):
-            sockproc.Client()
-        with pytest.raises(sockproc.NoServer):
-            sockproc.aio.Client()
+        assert not raised.value.may_have_run
+        with pytest.raises(sockproc.NoServer, match=told):
+            sockproc.Client().run("true")
+        with pytest.raises(sockproc.NoServer, match=told):
+            sockproc.Process("true")
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1:0", "70000", "example.org:80", 0])

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use sockproc_core::Address;
 use sockproc_core::connection::{Connection, Events, Interest, Progress, Protocol};
 use sockproc_core::proto::{Exit, SignalTo, WaitStatus};
 
 use crate::connection::{DONE, READABLE, RETRY, WRITABLE};
 use crate::descriptor;
+use crate::destination::destination_from;
 use crate::error::PyError;
 use crate::request::{Records, request_from};
 
@@ -31,16 +31,17 @@ pub(crate) struct Child {
 #[pymethods]
 impl Child {
     /// A run of the request that has these records; nothing is sent before the first `on_ready`.
+    /// Without a server it goes to the private helper.
     ///
     /// The command gets `descriptors`, of which copies are taken here: one for each standard stream
     /// that is `fd`, then one for each record `fd`.
     #[new]
-    fn new(server: OsString, records: Records, descriptors: Vec<RawFd>) -> PyResult<Self> {
-        let address = Address::parse(&server).map_err(PyError::from)?;
+    fn new(server: Option<OsString>, records: Records, descriptors: Vec<RawFd>) -> PyResult<Self> {
+        let destination = destination_from(server)?;
         let request = request_from(&records)?;
         let copies = descriptors.into_iter().map(descriptor::copy);
         let copies = copies.collect::<PyResult<Vec<_>>>()?;
-        let run = Connection::with_descriptors(Protocol::Native, address, request, copies);
+        let run = Connection::with_descriptors(Protocol::Native, destination, request, copies);
         Ok(Self {
             run: Mutex::new(Some(run.map_err(PyError::from)?)),
             exit: None,

@@ -13,6 +13,7 @@ use sockproc_core::proto::{Stream, WaitStatus};
 use sockproc_core::{Address, ExitStatus, Output};
 
 use crate::body::Body;
+use crate::destination::destination_from;
 use crate::error::PyError;
 use crate::request::{Records, protocol_from, request_from};
 use crate::stdin::stdin_from;
@@ -41,21 +42,22 @@ pub(crate) struct Connection {
 #[pymethods]
 impl Connection {
     /// A run of the request that has these records; nothing is sent before the first `on_ready`.
+    /// Without a server it goes to the private helper.
     ///
     /// `stdin` is bytes, or an object whose `read(size)` returns `stdin_len` bytes in all.
     #[new]
     fn new(
-        server: OsString,
+        server: Option<OsString>,
         protocol: &str,
         records: Records,
         stdin: Bound<'_, PyAny>,
         stdin_len: u64,
     ) -> PyResult<Self> {
-        let address = Address::parse(&server).map_err(PyError::from)?;
+        let destination = destination_from(server)?;
         let protocol = protocol_from(protocol)?;
         let stdin = stdin_from(stdin, stdin_len)?;
         let request = request_from(&records)?;
-        let run = CoreConnection::with_protocol(protocol, address, request, stdin);
+        let run = CoreConnection::with_protocol(protocol, destination, request, stdin);
         let run = run.map_err(PyError::from)?;
         Ok(Self {
             run: Mutex::new(Some(run)),

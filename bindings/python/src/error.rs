@@ -17,6 +17,7 @@ pyo3::import_exception!(sockproc._errors, NoServer);
 pyo3::import_exception!(sockproc._errors, OutputTooLarge);
 pyo3::import_exception!(sockproc._errors, ProtocolError);
 pyo3::import_exception!(sockproc._errors, Refused);
+pyo3::import_exception!(sockproc._errors, ServerFailed);
 pyo3::import_exception!(sockproc._errors, ServerForbidden);
 pyo3::import_exception!(sockproc._errors, ServerNotFound);
 pyo3::import_exception!(sockproc._errors, ServerNotListening);
@@ -35,7 +36,12 @@ impl From<PyError> for PyErr {
     fn from(PyError(error): PyError) -> Self {
         let message = error.to_string();
         match error {
-            Error::NoServer => NoServer::new_err(()),
+            Error::NoServer { reason } => NoServer::new_err(format!(
+                "no server: {reason}; give server=, or set $SOCKPROC_SOCKET"
+            )),
+            Error::Helper { source, .. } => {
+                ServerFailed::new_err((None::<i32>, format!("{message}: {source}")))
+            }
             Error::Address(_) => BadAddress::new_err(message),
             Error::Argv(_) | Error::Request(_) | Error::Token(_) => BadRequest::new_err(message),
             Error::Protocol(_) | Error::Failed { .. } => ProtocolError::new_err(message),

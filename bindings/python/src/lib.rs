@@ -4,6 +4,7 @@ mod body;
 mod child;
 mod connection;
 mod descriptor;
+mod destination;
 mod error;
 mod owner;
 mod request;
@@ -23,6 +24,8 @@ mod _native {
     use crate::child::Child;
     #[pymodule_export]
     use crate::connection::{Connection, check_address, check_protocol, returncode};
+    #[pymodule_export]
+    use crate::destination::set_helper;
 
     /// `Connection.on_ready`: the run is over.
     #[pymodule_export]

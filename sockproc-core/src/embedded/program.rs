@@ -11,7 +11,7 @@ use rustix::fs::{Access, access};
 use crate::Error;
 
 /// Says which program becomes the helper: the path of a `sockproc` binary, or an interpreter and what has
-/// it run the command line of [`cli`](crate). The next helper that is started is of this program, unless
+/// it run the command line of this crate, with the word [`ARGUMENT`](super::ARGUMENT) behind that. The next helper that is started is of this program, unless
 /// `$SOCKPROC_BIN` names another.
 ///
 /// ```no_run

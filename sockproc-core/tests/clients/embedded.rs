@@ -92,6 +92,40 @@ fn a_run_is_where_its_caller_is() {
 }
 
 #[test]
+fn a_dropped_privilege_does_not_come_back() {
+    use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+    use std::os::unix::fs::PermissionsExt;
+
+    if !Uid::effective().is_root() {
+        return; // There is nothing to drop.
+    }
+    alone("a_dropped_privilege_does_not_come_back", || {
+        // Where anyone can execute it.
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let binary = dir.path().join("sockproc");
+        fs::copy(env!("CARGO_BIN_EXE_sockproc"), &binary).unwrap();
+        env::set_current_dir("/").unwrap();
+        embedded::set_program([&binary]);
+        let id = |option: &str| {
+            let output = blocking::Command::new("id").arg(option).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let first = helper();
+        assert_eq!(id("-u"), "0\n");
+        setgroups(&[Gid::from_raw(4242)]).unwrap();
+        assert_eq!(id("-G"), "0 4242\n");
+        let second = helper();
+        setgid(Gid::from_raw(65534)).unwrap();
+        setuid(Uid::from_raw(65534)).unwrap();
+        assert_eq!((id("-u"), id("-g")), ("65534\n".into(), "65534\n".into()));
+        let third = helper();
+        assert!(first != second && second != third);
+        poll_until(|| !lives(first) && !lives(second));
+    });
+}
+
+#[test]
 fn a_helper_that_was_killed_is_started_anew() {
     alone("a_helper_that_was_killed_is_started_anew", || {
         let first = helper();

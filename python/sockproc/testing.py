@@ -12,83 +12,37 @@ Both are the server that ``$SOCKPROC_SOCKET`` names while the test runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
+import re
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from threading import Lock
+from typing import Self, TypeVar
 
 from ._completed import Completed
 from ._errors import ConnectionLost, Refused
-from ._fake_wire import (
-    as_asked,
-    as_bytes,
-    encoded,
-    is_opening,
-    read_request,
-    wait_status,
-)
+from ._fake_answers import Answer, Settled, checked, reply
+from ._fake_native import GREETING, VERSION, CannotRefuse, Run
+from ._fake_request import Request, as_asked
+from ._fake_wire import Incoming, encoded, read_head
 from ._listener import Listener
 from ._run_errors import TimeoutExpired
 from ._types import Command
 
-if TYPE_CHECKING:
-    from socket import socket
-
 __all__ = ["Answer", "FakeServer", "Request", "UnlistedCommand", "reply"]
+
+# What a client that speaks native sends first. To a server that does not it is a comment.
+_OPENING = re.compile(rb"#sockproc/([0-9]{1,9})")
 
 # Names the server that clients ask by default.
 _NAME = "SOCKPROC_SOCKET"
 
-_OTHER_ANSWERS: tuple[type[object], ...] = (Completed, ConnectionLost, TimeoutExpired)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a client asked for.
-
-    Attributes:
-        cmd: the command: a line for the shell as str, an argv as a tuple of str. What is not
-            UTF-8 is in it as :func:`os.fsdecode` puts it.
-        stdin: all that the command would have read.
-    """
-
-    cmd: str | tuple[str, ...]
-    stdin: bytes = b""
-
-
 AnyCommand = TypeVar("AnyCommand", bound=Command)
-
-FixedAnswer: TypeAlias = (
-    Completed[bytes]
-    | Completed[str]
-    | bytes
-    | str
-    | Refused
-    | ConnectionLost
-    | TimeoutExpired
-)
-
-Answer: TypeAlias = FixedAnswer | Callable[[Request], FixedAnswer]
-"""What a fake server may answer: see :class:`FakeServer`."""
 
 
 class UnlistedCommand(AssertionError):
     """A fake server was asked for a command that it does not list."""
-
-
-def reply(
-    stdout: str | bytes = b"", stderr: str | bytes = b"", returncode: int = 0
-) -> Completed[bytes]:
-    """An answer of a command that ended so.
-
-    Args:
-        stdout, stderr: what it wrote; str is encoded in UTF-8.
-        returncode: its exit code, or the negative number of the signal that ended it.
-
-    >>> reply(stderr="no such branch\\n", returncode=128).returncode
-    128
-    """
-    status = -returncode if returncode < 0 else returncode << 8
-    return Completed(None, status, as_bytes(stdout), as_bytes(stderr))
 
 
 class FakeServer:
@@ -102,16 +56,21 @@ class FakeServer:
     Args:
         answers: commands, and what to answer. A str or bytes is a line for the shell and a tuple
             is an argv, as for :func:`sockproc.run`: one does not stand for the other. The answer
-            is what the client returns or raises:
+            is what the client returns or raises, or what its ``Process`` or ``Popen`` does:
 
             - a :class:`sockproc.Completed`, whose command does not matter (:func:`reply` makes
               one); bytes or str is the stdout of a command that exits with 0;
-            - a :class:`sockproc.Refused`;
+            - a :class:`sockproc.Refused`; one with ``errno`` is what ``subprocess`` raises for it;
             - a :class:`sockproc.ConnectionLost`: the connection ends without an answer;
-            - a :class:`sockproc.TimeoutExpired`: no answer comes until the client has gone. A
-              client without a timeout waits until the block ends;
+            - a :class:`sockproc.TimeoutExpired`: the command runs until its client has gone or has
+              ended it. A client without a timeout waits until the block ends;
             - a function that takes the :class:`Request` and returns, or raises, one of these. It
-              is called on a thread of the server's; many may be called at once.
+              is called on a thread of the server's, many at once, when all stdin has come. It
+              comes too late to refuse a command whose stdin is a pipe.
+
+            A command ends when its stdin does; what it writes comes before that, unless a function
+            says it. The stdin of the tests themselves is not read.
+        native: False makes it speak the classic protocol only, as the C daemon does.
 
     Attributes:
         address: where it listens, inside the block.
@@ -132,7 +91,14 @@ class FakeServer:
     [Request(cmd='git rev-parse HEAD', stdin=b'')]
     """
 
-    def __init__(self, answers: Mapping[AnyCommand, Answer] | None = None) -> None:
+    def __init__(
+        self,
+        answers: Mapping[AnyCommand, Answer] | None = None,
+        *,
+        native: bool = True,
+    ) -> None:
+        self._native = native
+        self._lock = Lock()
         self.requests: list[Request] = []
         self._answers: dict[str | tuple[str, ...], Answer] = {}
         self._errors: list[Exception] = []
@@ -168,7 +134,7 @@ class FakeServer:
         ...     run(["git", "fetch"]).returncode
         128
         """
-        self._answers[as_asked(cmd)] = answer if callable(answer) else _checked(answer)
+        self._answers[as_asked(cmd)] = answer if callable(answer) else checked(answer)
 
     def __enter__(self) -> Self:
         if self._listener is not None and self._owner == os.getpid():
@@ -204,66 +170,85 @@ class FakeServer:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def _serve(self, connection: socket) -> None:
+    def _serve(self, connection: socket.socket) -> None:
         """Answers one client."""
-        asked = read_request(connection)
-        if asked is None:
-            return
-        line, stdin = asked
-        if is_opening(line):
-            connection.sendall(encoded(reply()))
-            return
-        request = Request(as_asked(line), stdin)
-        self.requests.append(request)
-        answer = self._answer_to(request)
-        if isinstance(answer, TimeoutExpired):
-            # End of file: the client has gone, or the block has ended.
-            connection.recv(1)
-        elif isinstance(answer, (Completed, Refused)):
-            connection.sendall(encoded(answer))
+        with Incoming(connection) as incoming:
+            head = read_head(incoming)
+            if head is None:
+                return
+            line, length = head
+            if opening := _OPENING.fullmatch(line):
+                if self._native:
+                    self._serve_native(connection, incoming, int(opening[1]))
+                else:
+                    connection.sendall(encoded(reply()))
+                return
+            request = Request(as_asked(line), incoming.read(length))
+            self._record(None, request)
+            answer = self._asked(self._listed(request), request)
+            if isinstance(answer, TimeoutExpired):
+                # End of file: the client has gone, or the block has ended.
+                connection.recv(1)
+            elif isinstance(answer, (Completed, Refused)):
+                connection.sendall(encoded(answer))
 
-    def _answer_to(self, request: Request) -> FixedAnswer:
-        try:
-            return _checked(self._given_to(request))
-        except Exception as error:
-            self._errors.append(error)
-            message = f"{type(error).__name__}: {error}"
-            return Refused("policy", message.splitlines()[0])
+    def _serve_native(
+        self, connection: socket.socket, incoming: Incoming, version: int
+    ) -> None:
+        connection.sendall(GREETING)
+        with suppress(EOFError):
+            run = Run(connection, incoming)
+            if version != VERSION:
+                run.refuse(Refused("unsupported", f"version {version} is not spoken"))
+                return
+            before: Request | None = None
 
-    def _given_to(self, request: Request) -> FixedAnswer:
-        """What the test has to say to a request.
+            def record(request: Request) -> None:
+                nonlocal before
+                self._record(before, request)
+                before = request
 
-        Raises:
-            UnlistedCommand: nothing.
-            Exception: what a function raised.
-        """
+            record(run.request)
+            answer = self._listed(run.request)
+            ask = partial(self._asked, answer)
+            try:
+                run.serve(ask if callable(answer) else checked(answer), record)
+            except CannotRefuse as error:
+                self._errors.append(error)
+            # Closing before the client has read everything could lose it the rest.
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+
+    def _record(self, before: Request | None, request: Request) -> None:
+        """Notes a request, in the place of what was known of it before."""
+        with self._lock:
+            for place, noted in enumerate(self.requests):
+                if noted is before:
+                    self.requests[place] = request
+                    return
+            if before is None:
+                self.requests.append(request)
+
+    def _listed(self, request: Request) -> Answer:
+        """What is listed for a request; else a refusal, and an error of the test."""
+        if request.cmd in self._answers:
+            return self._answers[request.cmd]
+        listed = ", ".join(map(repr, self._answers)) or "nothing"
+        message = f"no answer to {request.cmd!r} is listed; listed is {listed}"
+        return self._failed(UnlistedCommand(message))
+
+    def _asked(self, answer: Answer, request: Request) -> Settled:
+        """The answer that is given, or what a function says."""
         try:
-            answer = self._answers[request.cmd]
-        except KeyError:
-            listed = ", ".join(map(repr, self._answers)) or "nothing"
-            message = f"no answer to {request.cmd!r} is listed; listed is {listed}"
-            raise UnlistedCommand(message) from None
-        if not callable(answer):
-            return answer
-        try:
-            return answer(request)
+            return checked(answer(request) if callable(answer) else answer)
         except (Refused, ConnectionLost, TimeoutExpired) as meant:
             return meant
+        except Exception as error:
+            return self._failed(error)
 
-
-def _checked(answer: FixedAnswer) -> FixedAnswer:
-    """The answer, if it can be given.
-
-    Raises:
-        TypeError, ValueError: it cannot.
-    """
-    if isinstance(answer, (str, bytes)):
-        return reply(answer)
-    if isinstance(answer, Refused):
-        wait_status(answer)
-    elif not isinstance(answer, _OTHER_ANSWERS):
-        raise TypeError(
-            "an answer must be a Completed, bytes, str, a Refused, a ConnectionLost, "
-            f"a TimeoutExpired or a function, not {answer!r}"
-        )
-    return answer
+    def _failed(self, error: Exception) -> Refused:
+        """Notes an error for the end of the block; returns what the client is told."""
+        self._errors.append(error)
+        message = f"{type(error).__name__}: {error}"
+        return Refused("policy", message.splitlines()[0])

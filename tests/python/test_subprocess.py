@@ -160,7 +160,7 @@ except ConnectionLost as lost:
 def test_a_server_that_speaks_classic_only_is_told(tmp_path: Path) -> None:
     from sockproc.testing import FakeServer
 
-    with FakeServer(), pytest.raises(sockproc.Unsupported):
+    with FakeServer(native=False), pytest.raises(sockproc.Unsupported):
         subprocess.call("true")
 
 

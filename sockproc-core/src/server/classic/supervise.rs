@@ -129,50 +129,58 @@ impl<'a> Exchange<'a> {
         outputs: impl Future<Output = Outputs>,
         stop: &Stop<Reason>,
     ) -> Option<Outputs> {
-        let (socket, config) = (&self.socket, &self.common.config);
-        let guard = self.common.spawner.stdin_guard().clone();
+        let common = self.common;
+        let guard = common.spawner.stdin_guard().clone();
         let (open, stdin_closed) = stdin::Open::new(stdin, guard, permit);
-        let feed = Feed::new(socket, &mut self.session, &self.common.budget, leader, open);
-        let given_up = async {
-            match config.classic_on_disconnect {
-                OnDisconnect::Finish => std::future::pending().await,
-                OnDisconnect::Kill => socket.hung_up().await,
-            }
-        };
-        let gone = async {
-            // The feed holds the command's stdin open until the tree has ended.
-            let (mut fed, mut given_up) = (pin!(feed.run()), pin!(given_up));
-            let end = tokio::select! {
-                biased;
-                end = &mut fed => Some(end),
-                () = &mut given_up => None,
-            };
-            match end {
-                Some(StdinEnd::Gone) => return,
-                Some(StdinEnd::HeldBack) => {
-                    stop.stop(Reason::HeldBack);
-                    std::future::pending().await
-                }
-                Some(StdinEnd::Whole) => given_up.await,
-                None => {}
-            }
-            leader.terminate(config.kill_grace).await;
-        };
         let over = async {
             let outputs = outputs.await;
             if outputs.at_end {
                 // What the command left behind may still read its stdin: it gets all of it.
                 tokio::select! {
                     _ = stdin_closed => {}
-                    () = self.common.shutdown.killing() => {}
+                    () = common.shutdown.killing() => {}
                 }
             }
             outputs
         };
         tokio::select! {
             biased;
-            () = gone => None,
+            () = self.until_gone(leader, open, stop) => None,
             outputs = over => Some(outputs),
         }
+    }
+
+    /// Feeds stdin. Resolves when the client has gone, and what it started has ended for that.
+    async fn until_gone(
+        &mut self,
+        leader: &Leader,
+        open: Option<stdin::Open>,
+        stop: &Stop<Reason>,
+    ) {
+        let (socket, common) = (&self.socket, self.common);
+        let given_up = async {
+            match common.config.classic_on_disconnect {
+                OnDisconnect::Finish => std::future::pending().await,
+                OnDisconnect::Kill => socket.hung_up().await,
+            }
+        };
+        let feed = Feed::new(socket, &mut self.session, &common.budget, leader, open);
+        // The feed holds the command's stdin open until the tree has ended.
+        let (mut fed, mut given_up) = (pin!(feed.run()), pin!(given_up));
+        let end = tokio::select! {
+            biased;
+            end = &mut fed => Some(end),
+            () = &mut given_up => None,
+        };
+        match end {
+            Some(StdinEnd::Gone) => return,
+            Some(StdinEnd::HeldBack) => {
+                stop.stop(Reason::HeldBack);
+                std::future::pending().await
+            }
+            Some(StdinEnd::Whole) => given_up.await,
+            None => {}
+        }
+        leader.terminate(common.config.kill_grace).await;
     }
 }

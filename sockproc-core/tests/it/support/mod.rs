@@ -6,19 +6,21 @@ mod daemon;
 mod frozen;
 mod hung_mount;
 mod procfs;
+mod reply;
 mod server;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(crate) use address::{Address, Transport};
-pub(crate) use connection::{Connection, MAX_FDS, Reply};
+pub(crate) use connection::{Connection, MAX_FDS};
 pub(crate) use daemon::{Daemon, Doomed, finish, is_alive, send_signal};
 pub(crate) use frozen::FrozenDisk;
 pub(crate) use hung_mount::HungMount;
 pub(crate) use procfs::{
     descendants, fd_count, marked, memory_kib, session_of, sockets, state_of, unix_sockets,
 };
+pub(crate) use reply::Reply;
 pub(crate) use server::{Setup, TestServer, request};
 
 /// How long anything that must happen may take on a busy machine.

@@ -71,13 +71,26 @@ impl Accepted {
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<Received> {
         // The buffer is not in the future: a connection that waits has none.
-        self.when_readable(|| {
-            let mut chunk = [0; RECEIVE_LEN];
-            let received = self.try_receive(&mut chunk)?;
-            take(&chunk[..received.len]);
-            Ok(received)
-        })
-        .await
+        self.when_readable(|| self.receive_now_with_descriptors(&mut take))
+            .await
+    }
+
+    /// As [`receive`](Self::receive), and fails with `WouldBlock` instead of waiting.
+    pub(crate) fn receive_now(&self, take: impl FnOnce(&[u8])) -> io::Result<usize> {
+        let received = self.receive_now_with_descriptors(take)?;
+        self.strangers.close(received.fds);
+        Ok(received.len)
+    }
+
+    /// As [`receive_now`](Self::receive_now); returns the descriptors, too.
+    pub(crate) fn receive_now_with_descriptors(
+        &self,
+        take: impl FnOnce(&[u8]),
+    ) -> io::Result<Received> {
+        let mut chunk = [0; RECEIVE_LEN];
+        let received = self.try_receive(&mut chunk)?;
+        take(&chunk[..received.len]);
+        Ok(received)
     }
 
     /// Reads at most `most` bytes into `buffer`, which is as long as what was there and empty while there

@@ -57,8 +57,10 @@ async fn read<'a>(common: &'a Common, socket: &Accepted, idle: &IdleGuard<'_>) -
         let read = tokio::select! {
             biased;
             read = socket.receive_with_descriptors(|data| first.extend_from_slice(data)) => read,
-            () = idle.evicted() => return Opening::Gone,
-            () = common.shutdown.draining() => return Opening::Gone,
+            // What has come before that is still heard: the client may have sent its request.
+            () = idle.evicted_or_draining(common) => {
+                socket.receive_now_with_descriptors(|data| first.extend_from_slice(data))
+            }
         };
         let received = match read {
             // A half-close: what came is all.
@@ -85,6 +87,45 @@ async fn read<'a>(common: &'a Common, socket: &Accepted, idle: &IdleGuard<'_>) -
                 };
             }
             _ => return Opening::Classic(first),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use crate::server::accepted::Transport;
+    use crate::server::budget::eviction::MIN_WAITING;
+    use crate::server::{Config, Server};
+
+    /// On a busy machine the server may look at its clients late: bytes have come, and the reactor has
+    /// not said so yet. Here nothing lets the reactor have its turn.
+    #[tokio::test]
+    async fn a_request_that_has_come_before_its_client_must_give_way_is_answered() {
+        let server = Server::new(Config::default()).unwrap();
+        for (begin, rest) in [("", "echo hi\r\n0\r\n"), ("echo hi", "\r\n0\r\n")] {
+            let (mut client, socket) = UnixStream::pair().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            client.write_all(begin.as_bytes()).unwrap();
+            let mut served = pin!(server.common.serve(OwnedFd::from(socket), Transport::Unix));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(served.as_mut().poll(&mut context).is_pending());
+            // From this age on it can be told to.
+            std::thread::sleep(MIN_WAITING);
+            client.write_all(rest.as_bytes()).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            let mut evicting = pin!(server.common.budget.evict_idle());
+            assert!(evicting.as_mut().poll(&mut context).is_pending());
+            served.await.unwrap();
+            let mut reply = String::new();
+            client.read_to_string(&mut reply).unwrap();
+            assert_eq!(reply, "status:0\r\n3\r\nhi\n0\r\n");
         }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::SetOnce;
 
 use super::Budget;
+use crate::server::Common;
 
 /// How long a connection may take to send its request before it can be closed in favour of another.
-const MIN_WAITING: Duration = Duration::from_millis(500);
+pub(crate) const MIN_WAITING: Duration = Duration::from_millis(500);
 
 /// How long a client may read nothing of its reply, or send nothing of its stdin, before it can be; only
 /// when no connection waits for a request.
@@ -22,12 +23,12 @@ const MIN_ENDED: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Idle {
     next_id: u64,
-    waiting: BTreeMap<Key, Arc<Notify>>,
-    stalled: BTreeMap<Key, Arc<Notify>>,
-    held_back: BTreeMap<Key, Arc<Notify>>,
-    ended: BTreeMap<Key, Arc<Notify>>,
+    waiting: BTreeMap<Key, Arc<SetOnce<()>>>,
+    stalled: BTreeMap<Key, Arc<SetOnce<()>>>,
+    held_back: BTreeMap<Key, Arc<SetOnce<()>>>,
+    ended: BTreeMap<Key, Arc<SetOnce<()>>>,
     /// As `stalled`, while the spill file holds some of the reply.
-    stalled_spill: BTreeMap<Key, Arc<Notify>>,
+    stalled_spill: BTreeMap<Key, Arc<SetOnce<()>>>,
 }
 
 type Key = (Instant, u64);
@@ -46,11 +47,11 @@ pub(crate) struct IdleGuard<'a> {
     budget: &'a Budget,
     waits_for: WaitsFor,
     key: Key,
-    evicted: Arc<Notify>,
+    evicted: Arc<SetOnce<()>>,
 }
 
 impl Idle {
-    fn of(&mut self, waits_for: WaitsFor) -> &mut BTreeMap<Key, Arc<Notify>> {
+    fn of(&mut self, waits_for: WaitsFor) -> &mut BTreeMap<Key, Arc<SetOnce<()>>> {
         match waits_for {
             WaitsFor::Request => &mut self.waiting,
             WaitsFor::Reader => &mut self.stalled,
@@ -61,7 +62,7 @@ impl Idle {
     }
 
     /// Tells the longest-idle connection to end, if one has been idle for long enough.
-    fn evict_one(&mut self) -> Option<Weak<Notify>> {
+    fn evict_one(&mut self) -> Option<Weak<SetOnce<()>>> {
         let (plain, spill) = (&mut self.stalled, &mut self.stalled_spill);
         let (first, second) = match (plain.first_key_value(), spill.first_key_value()) {
             (Some((a, _)), Some((b, _))) if b < a => (spill, plain),
@@ -78,15 +79,15 @@ impl Idle {
 /// Tells the connection that has waited for longest to end, if that is at least `least`. What is returned
 /// is alive until the connection has begun to.
 fn evict_longest(
-    connections: &mut BTreeMap<Key, Arc<Notify>>,
+    connections: &mut BTreeMap<Key, Arc<SetOnce<()>>>,
     least: Duration,
-) -> Option<Weak<Notify>> {
+) -> Option<Weak<SetOnce<()>>> {
     let longest = connections.first_entry()?;
     if longest.key().0.elapsed() < least {
         return None;
     }
     let evicted = longest.remove();
-    evicted.notify_one();
+    let _ = evicted.set(());
     Some(Arc::downgrade(&evicted))
 }
 
@@ -123,7 +124,7 @@ impl Budget {
     }
 
     fn idle(&self, waits_for: WaitsFor) -> IdleGuard<'_> {
-        let evicted = Arc::new(Notify::new());
+        let evicted = Arc::new(SetOnce::new());
         let mut idle = self.lock();
         idle.next_id += 1;
         let key = (Instant::now(), idle.next_id);
@@ -137,7 +138,7 @@ impl Budget {
     }
 
     /// Closes idle connections one by one, the longest-idle first, until dropped.
-    pub(super) async fn evict_idle(&self) -> ! {
+    pub(in crate::server) async fn evict_idle(&self) -> ! {
         /// Time for an evicted connection to end before another has to.
         const PAUSE: Duration = Duration::from_millis(5);
         /// It waits that long at most this often.
@@ -168,7 +169,16 @@ impl Budget {
 impl IdleGuard<'_> {
     /// Resolves when this connection has to give way.
     pub(crate) async fn evicted(&self) {
-        self.evicted.notified().await;
+        self.evicted.wait().await;
+    }
+
+    /// Resolves when no more is waited for of this client's request: when this connection has to give
+    /// way, or the server ends.
+    pub(crate) async fn evicted_or_draining(&self, common: &Common) {
+        tokio::select! {
+            () = self.evicted() => {}
+            () = common.shutdown.draining() => {}
+        }
     }
 }
 

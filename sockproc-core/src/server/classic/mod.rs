@@ -89,8 +89,10 @@ async fn listen(
         let read = tokio::select! {
             biased;
             read = socket.receive(|data| session.receive_data(data)) => read,
-            () = idle.evicted() => return Asked::Gone,
-            () = common.shutdown.draining() => return Asked::Gone,
+            // What has come before that is still heard: it may be the rest of the request.
+            () = idle.evicted_or_draining(common) => {
+                socket.receive_now(|data| session.receive_data(data))
+            }
         };
         match read {
             Ok(0) if !socket.is_hung_up() => session.receive_eof(),

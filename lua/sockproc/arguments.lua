@@ -185,12 +185,12 @@ function M.request(name, cmd, stdin, opts, allowed)
 	return request
 end
 
---- The server that the environment names, or nil and the reason.
----@return sockproc.Address?, string?
+--- The server that the environment names, or nil and the reason; true behind that if it names nothing.
+---@return sockproc.Address?, string?, boolean?
 function M.default_server()
 	local value = os.getenv("SOCKPROC_SOCKET")
 	if not value or value == "" then
-		return nil, "no server: give one as option 'server' or set SOCKPROC_SOCKET"
+		return nil, "no server: give one as option 'server' or set SOCKPROC_SOCKET", true
 	end
 	return address("SOCKPROC_SOCKET", value)
 end

@@ -32,7 +32,7 @@ local transport = require("sockproc.transport")
 ---@field stdin_file? string the path of a regular file, sent from its beginning as stdin
 
 ---@class sockproc.ClientOptions: sockproc.RunOptions
----@field server? string|integer `unix:/path`, `/path`, `host:port` or a port; default $SOCKPROC_SOCKET
+---@field server? string|integer `unix:/path`, `/path`, `host:port` or a port; default $SOCKPROC_SOCKET, or a helper
 
 ---@class sockproc.Client
 ---@field private server sockproc.Address
@@ -96,7 +96,9 @@ local function connect(server, opts)
 	local waited, pause = 0, 1
 	while true do
 		local ok, err, kind
-		if server.port then
+		if server.is_helper then
+			ok, err, kind = sock:connect_helper()
+		elseif server.port then
 			ok, err, kind = sock:connect(server.host, server.port)
 		else
 			ok, err, kind = sock:connect(server.host)
@@ -117,9 +119,9 @@ local function connect(server, opts)
 end
 
 --- A cosocket returns no kind. "lua" is the interpreter's own error inside the native module, such as that
---- of Ctrl-C's hook; it is raised again.
+--- of Ctrl-C's hook; it is raised again. "connect" is a private helper that has run nothing.
 local function kind_of(err, kind)
-	return kind == "lua" and kind or err == "timeout" and "timeout" or "closed"
+	return (kind == "lua" or kind == "connect") and kind or err == "timeout" and "timeout" or "closed"
 end
 
 --- Passes the next bytes, or the end of file, to the session.
@@ -246,7 +248,9 @@ end
 
 local function explain(server, reason, kind)
 	local place = server.port and (server.host .. ":" .. server.port) or server.host
-	if kind == "connect" then
+	if kind == "connect" and server.is_helper then
+		return reason
+	elseif kind == "connect" then
 		return "cannot connect to " .. place .. ": " .. reason
 	elseif kind == "timeout" then
 		return "no answer from " .. place .. " in time; the command may have run"

@@ -5,6 +5,7 @@
 ---     print(result and result.stdout or err) --> HELLO
 local arguments = require("sockproc.arguments")
 local client = require("sockproc.client")
+local transport = require("sockproc.transport")
 
 local M = {
 	_VERSION = "0.1.0",
@@ -17,12 +18,15 @@ for name in pairs(client.RUN_OPTIONS) do
 	CLIENT_OPTIONS[name] = name ~= "stdin_file" or nil
 end
 
---- A client of the server that the options or $SOCKPROC_SOCKET name.
+--- A client of the server that the options or $SOCKPROC_SOCKET name, else of a private helper.
 local function open(opts)
 	local server = opts.server
 	if not server then
-		local reason
-		server, reason = arguments.default_server()
+		local reason, is_unset
+		server, reason, is_unset = arguments.default_server()
+		if is_unset then
+			server, reason = transport.helper()
+		end
 		if not server then
 			return nil, reason, "connect"
 		end

@@ -1,6 +1,7 @@
 --- Servers: this process becomes one, or starts one as a process of its own.
 local native = require("sockproc_native")
 local arguments = require("sockproc.arguments")
+local binary = require("sockproc.binary")
 local revival = require("sockproc.revival")
 local transport = require("sockproc.transport")
 
@@ -62,27 +63,6 @@ function M.options(opts)
 	return checked
 end
 
-local function exists(path)
-	local file = io.open(path, "rb")
-	return file ~= nil and file:close()
-end
-
---- Where the `sockproc` binary is: $SOCKPROC_BIN, beside the native module, or on the PATH.
-local function find_binary()
-	local named = os.getenv("SOCKPROC_BIN")
-	if named and named ~= "" then
-		return named
-	end
-	for template in package.cpath:gmatch("[^;]+") do
-		local module = template:gsub("%?", "sockproc_native")
-		local directory = module:match("^.*/")
-		if directory and exists(module) and exists(directory .. "sockproc") then
-			return directory .. "sockproc"
-		end
-	end
-	return "sockproc"
-end
-
 --- The address as the command line takes it, which reads digits as a port.
 local function in_words(address)
 	if address.port then
@@ -94,7 +74,7 @@ end
 
 --- The command line that serves as the options say.
 local function command_line(address, opts)
-	local words = { find_binary(), "serve", "--listen=" .. in_words(address) }
+	local words = { binary.find(), "serve", "--listen=" .. in_words(address) }
 	for _, name in ipairs(arguments.SERVER_OPTIONS) do
 		if opts[name] then
 			words[#words + 1] = "--" .. name:gsub("_", "-") .. "=" .. opts[name]

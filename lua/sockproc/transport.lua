@@ -1,5 +1,6 @@
 --- What differs between nginx and plain Lua: the socket, the sleep, and where waiting is possible.
 local native = require("sockproc_native")
+local binary = require("sockproc.binary")
 
 local ngx = rawget(_G, "ngx")
 
@@ -12,6 +13,7 @@ local M = {}
 ---@field receiveany fun(self, max: integer): string?, string?
 ---@field close fun(self)
 ---@field abort? fun(self)
+---@field connect_helper? fun(self): boolean?, string?, string?
 
 --- Whether this is nginx, where only cosockets may wait.
 M.in_nginx = type(ngx) == "table" and type(ngx.socket) == "table" and ngx.socket.tcp ~= nil
@@ -31,6 +33,13 @@ if not M.in_nginx then
 	M.tcp = native.tcp
 	---@type fun(ms: integer)
 	M.sleep = native.sleep
+
+	--- The private helper of this process, which is started when the first command is run.
+	---@return sockproc.Address?, string?
+	function M.helper()
+		native.set_helper(binary.find())
+		return { host = "the private helper", is_helper = true }
+	end
 
 	--- The reason why no command can be run at this point, or nil.
 	---@return string?
@@ -54,6 +63,13 @@ end
 ---@return sockproc.Socket
 function M.tcp()
 	return ngx.socket.tcp()
+end
+
+--- A worker must not wait for a start, and only a server of its own protects its requests from each other.
+function M.helper()
+	return nil,
+		"no server: give one as option 'server' or set SOCKPROC_SOCKET; in nginx there is no private helper, "
+			.. "start a server by serve() in init_by_lua"
 end
 
 function M.sleep(ms)

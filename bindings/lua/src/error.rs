@@ -53,6 +53,14 @@ impl Failure {
                 Self::new("connect", "timeout")
             }
             Error::Connect { source, .. } => Self::io("connect", source),
+            Error::NoServer { reason } => Self::new(
+                "connect",
+                format!("no server: {reason}; give one as option 'server' or set SOCKPROC_SOCKET"),
+            ),
+            Error::Helper { source, .. } => Self::new("connect", format!("{error}: {source}")),
+            Error::Disconnected { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
+                Self::system("backlog", Errno::AGAIN)
+            }
             other => Self::new("connect", other.to_string()),
         }
     }

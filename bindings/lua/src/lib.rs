@@ -27,6 +27,7 @@ fn sockproc_native(lua: &Lua) -> mlua::Result<Table> {
         export(lua, "tcp", socket::new)?,
         export(lua, "backlog_full", socket::backlog_full)?,
         export(lua, "sleep", socket::sleep)?,
+        export(lua, "set_helper", socket::set_helper)?,
         export(lua, "user_id", peer::user_id)?,
         export(lua, "find_user", peer::find_user)?,
         export(lua, "listener", peer::listener)?,

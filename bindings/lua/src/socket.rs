@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mlua::{AnyUserData, Lua, LuaString, UserData, UserDataMethods};
 use rustix::io::Errno;
-use sockproc_core::Address;
 use sockproc_core::connection::{BlockingSocket, Deadline};
+use sockproc_core::{Address, Error, embedded};
 
 use crate::args::Args;
 use crate::error::{Failure, guard};
@@ -59,6 +59,7 @@ impl UserData for Socket {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_function("settimeouts", guard("settimeouts", settimeouts));
         methods.add_function("connect", guard("connect", connect));
+        methods.add_function("connect_helper", guard("connect_helper", connect_helper));
         methods.add_function("send", guard("send", send));
         methods.add_function("receiveany", guard("receiveany", receiveany));
         methods.add_function("close", guard("close", close));
@@ -90,12 +91,22 @@ fn connect(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
         .map_err(|error| Failure::new("connect", error.to_string()))?;
     let mut socket = object.borrow()?;
     let deadline = Deadline::after(socket.timeouts.connect);
-    let at_once = Deadline::after(Some(Duration::ZERO));
-    let stream = BlockingSocket::connect(address, deadline, at_once);
-    socket.stream = Some(stream.map_err(|error| Failure::connect(&error))?);
-    // What was interrupted was of the connection before.
-    socket.interrupted_send = None;
-    socket.interrupted_receive = None;
+    let stream = BlockingSocket::connect(address, deadline, at_once());
+    socket.begin(stream)
+}
+
+/// `socket:connect_helper()`: to the private helper of this process. Fails as `connect` does.
+fn connect_helper(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
+    let object = args.object::<Socket>()?;
+    object
+        .borrow()?
+        .begin(BlockingSocket::connect_to_helper(at_once()))
+}
+
+/// `set_helper(path)`: the binary that becomes the private helper, where `$SOCKPROC_BIN` names none.
+pub(crate) fn set_helper(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
+    let path = OsString::from_vec(args.string()?.as_bytes().to_vec());
+    embedded::set_program([path]);
     Ok(true)
 }
 
@@ -149,13 +160,13 @@ fn receiveany(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
     socket.buf.resize(max as usize, 0);
     let stream = socket.stream.as_mut().ok_or_else(closed)?;
     match stream.receive(&mut socket.buf, deadline) {
-        Ok(0) => Err(closed()),
+        Ok(0) => Err(ended(stream, closed())),
         Ok(len) => Ok(lua.create_string(&socket.buf[..len])?),
         Err(error) if error.kind() == ErrorKind::Interrupted => {
             socket.interrupted_receive = Some(deadline);
             Err(interrupted())
         }
-        Err(error) => Err(lost(&error)),
+        Err(error) => Err(ended(stream, lost(&error))),
     }
 }
 
@@ -173,9 +184,22 @@ fn abort(_: &Lua, args: &mut Args) -> Result<bool, Failure> {
 }
 
 impl Socket {
+    fn begin(&mut self, stream: Result<BlockingSocket, Error>) -> Result<bool, Failure> {
+        self.stream = Some(stream.map_err(|error| Failure::connect(&error))?);
+        // What was interrupted was of the connection before.
+        self.interrupted_send = None;
+        self.interrupted_receive = None;
+        Ok(true)
+    }
+
     fn stream(&self) -> Result<&BlockingSocket, Failure> {
         self.stream.as_ref().ok_or_else(closed)
     }
+}
+
+/// What would have to wait is left to the caller.
+fn at_once() -> Deadline {
+    Deadline::after(Some(Duration::ZERO))
 }
 
 fn interrupted() -> Failure {
@@ -184,6 +208,12 @@ fn interrupted() -> Failure {
 
 fn closed() -> Failure {
     Failure::new("closed", "closed")
+}
+
+/// `failure`, or why a private helper could not serve.
+fn ended(stream: &BlockingSocket, failure: Failure) -> Failure {
+    let reason = stream.helper_failure();
+    reason.map_or(failure, |error| Failure::connect(&error))
 }
 
 fn lost(error: &io::Error) -> Failure {

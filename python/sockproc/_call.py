@@ -7,8 +7,9 @@ from importlib import import_module
 from math import ceil
 from operator import index
 
+from . import _native
 from ._native import Connection, set_helper
-from ._program import program
+from ._program import helper
 from ._request import directory, environment, records
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ _LONGEST = 2**30
 
 # Now, and not when it is needed: `sys.path` and the working directory may be others then, and a child that is
 # forked while a thread imports a module can never import it.
-set_helper(program("sockproc._helper"))
+set_helper(helper(_native.__file__))
 
 
 def destination(server: Address | None) -> str | None:

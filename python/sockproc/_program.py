@@ -15,6 +15,23 @@ spec.loader.exec_module(package)
 importlib.import_module(sys.argv.pop(1)).main()
 """
 
+# Only the compiled half, without the rest of this package and without `site`: each import delays the first run of
+# a program.
+_HELPER = """
+import sys
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+name, path = "sockproc._native", sys.argv[1]
+loader = ExtensionFileLoader(name, path)
+native = loader.create_module(ModuleSpec(name, loader, origin=path))
+loader.exec_module(native)
+sys.exit(native.main([], sys.argv[2:])[0])
+"""
+
+
+def helper(native: str) -> list[str]:
+    """The command line that becomes a private helper. ``native`` is the path of the compiled module."""
+    return [sys.executable, "-P", "-S", "-c", _HELPER.strip(), os.path.abspath(native)]
+
 
 def program(module: str) -> list[str]:
     """The command line that calls ``main`` of one of our modules.

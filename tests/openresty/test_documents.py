@@ -21,6 +21,7 @@ from support import (
     poll,
 )
 
+
 def listener(path: pathlib.Path) -> int:
     """The pid of the process that listens on a unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:

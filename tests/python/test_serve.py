@@ -200,8 +200,9 @@ def test_a_server_with_a_token_runs_what_comes_with_it(
     token = tmp_path / "token"
     token.write_bytes(b"secret\n")
     token.chmod(0o640)
-    with pytest.raises(ServerFailed, match="chmod 600"), Server(
-        tmp_path / "s", token_file=token
+    with (
+        pytest.raises(ServerFailed, match="chmod 600"),
+        Server(tmp_path / "s", token_file=token),
     ):
         pytest.fail("a token that others can read")
     token.chmod(0o600)

@@ -48,16 +48,26 @@ class Reader:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.env = os.environ | {"TMPDIR": str(directory), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        self.env = os.environ | {
+            "TMPDIR": str(directory),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
         venv = directory / "venv"
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         binary = Path(os.environ["SOCKPROC_BIN"]).parent
-        self.env["PATH"] = os.pathsep.join([str(venv / "bin"), str(binary), os.environ["PATH"]])
+        self.env["PATH"] = os.pathsep.join(
+            [str(venv / "bin"), str(binary), os.environ["PATH"]]
+        )
         self.env.pop("SOCKPROC_SOCKET", None)
 
     def run(self, argv: list[str], **env: str) -> None:
         subprocess.run(
-            argv, cwd=ROOT, env=self.env | env, stdin=subprocess.DEVNULL, check=True, timeout=LIMIT_SECONDS
+            argv,
+            cwd=ROOT,
+            env=self.env | env,
+            stdin=subprocess.DEVNULL,
+            check=True,
+            timeout=LIMIT_SECONDS,
         )
 
     def here(self, text: str) -> str:
@@ -85,17 +95,37 @@ class Reader:
 
 def sh(reader: Reader, text: str) -> None:
     exported = reader.directory / "exported"
-    reader.run(["bash", "-euo", "pipefail", "-c", f"{reader.here(text)}\nenv -0 >'{exported}'"])
-    variables = [line.split("=", 1) for line in exported.read_text().split("\0") if line]
+    reader.run(
+        ["bash", "-euo", "pipefail", "-c", f"{reader.here(text)}\nenv -0 >'{exported}'"]
+    )
+    variables = [
+        line.split("=", 1) for line in exported.read_text().split("\0") if line
+    ]
     reader.env |= dict(variables)
 
 
 def rust(reader: Reader, text: str) -> None:
     """A Rust block is an example of the crate, to the letter."""
-    examples = [path for path in (ROOT / "sockproc-core/examples").glob("*.rs") if path.read_text().endswith(text)]
+    examples = [
+        path
+        for path in (ROOT / "sockproc-core/examples").glob("*.rs")
+        if path.read_text().endswith(text)
+    ]
     if len(examples) != 1:
-        raise LookupError(f"the block is the end of {len(examples)} examples, not of one")
-    reader.served(["cargo", "run", "--quiet", "-p", "sockproc-core", "--example", examples[0].stem])
+        raise LookupError(
+            f"the block is the end of {len(examples)} examples, not of one"
+        )
+    reader.served(
+        [
+            "cargo",
+            "run",
+            "--quiet",
+            "-p",
+            "sockproc-core",
+            "--example",
+            examples[0].stem,
+        ]
+    )
 
 
 def python(reader: Reader, text: str) -> None:
@@ -127,13 +157,26 @@ def main(documents: list[str]) -> int:
     passed = failed = 0
     with tempfile.TemporaryDirectory(prefix="sockproc-readme-") as directory:
         reader = Reader(Path(directory))
-        for document, block in [(name, block) for name in documents for block in blocks(ROOT / name)]:
-            print(f"-- {document}:{block.line} ({block.language or 'no language'})", flush=True)
+        for document, block in [
+            (name, block) for name in documents for block in blocks(ROOT / name)
+        ]:
+            print(
+                f"-- {document}:{block.line} ({block.language or 'no language'})",
+                flush=True,
+            )
             try:
                 RUNNERS[block.language](reader, block.text)
                 passed += 1
-            except (KeyError, LookupError, OSError, subprocess.SubprocessError) as error:
-                print(f"{document}:{block.line}: {type(error).__name__}: {error}", flush=True)
+            except (
+                KeyError,
+                LookupError,
+                OSError,
+                subprocess.SubprocessError,
+            ) as error:
+                print(
+                    f"{document}:{block.line}: {type(error).__name__}: {error}",
+                    flush=True,
+                )
                 failed += 1
     print(f"readme: {passed} passed, {failed} failed")
     return 1 if failed or not passed else 0

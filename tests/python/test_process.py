@@ -12,8 +12,8 @@ import pytest
 
 import sockproc
 from conftest import OnLoop
-from sockproc import Process, aio
-from support import is_alive, read_pid, wait_until
+from sockproc import Process, Server, aio
+from support import children, is_alive, read_pid, wait_until
 
 
 def gone(path: Path) -> None:
@@ -204,3 +204,21 @@ def test_a_thread_may_talk_with_a_command(tmp_path: Path) -> None:
     dropped.stdout.readline()
     del dropped
     gone(tmp_path / "pid")
+
+
+def test_a_cancelled_command_that_a_closed_pipe_kills_first_leaves_no_tree(
+    on_loop: OnLoop, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        for _ in range(50):
+            command = "sleep 600 & while echo; do :; done"
+            process = await aio.Process(command, stdout=PIPE, server=server)
+            assert process.stdout
+            await process.stdout.readline()
+            process.cancel()
+            process.stdout.close()
+            await process.wait()
+
+    with Server(tmp_path / "s") as server:
+        on_loop(main)
+        wait_until(lambda: not children(server.pid), "end of all processes")

@@ -86,6 +86,9 @@ pub(crate) async fn complete<S: Output, R>(
 ) -> Completion {
     let [mut first, mut second] = sinks.map(|sink| Watched { sink, activity });
     let is_ending = AtomicBool::new(false);
+    // A run that is to be ended is ended, even if its leader is quicker: it may die of a pipe that its
+    // client has closed, too, and leave the rest of its tree.
+    let is_to_end = || is_ending.load(Relaxed) || rules.stop.reason().is_some();
     let ended = {
         let whole = async {
             tokio::join!(
@@ -98,13 +101,13 @@ pub(crate) async fn complete<S: Output, R>(
             biased;
             () = whole => {
                 // The tree may be larger than what holds the streams.
-                let ended = match is_ending.load(Relaxed) {
+                let ended = match is_to_end() {
                     true => Some(leader.terminate(rules.grace).await),
                     false => None,
                 };
                 return Completion { at_end: true, ended };
             }
-            ended = end(leader, activity, rules, &is_ending) => ended,
+            ended = end(leader, activity, rules, &is_ending, is_to_end) => ended,
         }
     };
     for (pipe, watched) in pipes.iter().zip([first, second]) {
@@ -150,6 +153,7 @@ async fn end<R>(
     activity: &Activity,
     rules: &Rules<'_, R>,
     is_ending: &AtomicBool,
+    is_to_end: impl Fn() -> bool,
 ) -> Option<Ended> {
     let killed = async {
         tokio::select! {
@@ -170,7 +174,7 @@ async fn end<R>(
             None => std::future::pending().await,
         }
         // What was ended while its streams were read is told when it has ended.
-        match is_ending.load(Relaxed) {
+        match is_to_end() {
             true => Some(leader.terminate(rules.grace).await),
             false => None,
         }

@@ -139,7 +139,12 @@ for result in [checksum.delay(str(n)) for n in range(8)]:
     assert printed.split() == sums
 
 
-def test_a_notebook_runs_commands(tmp_path: Path) -> None:
+@pytest.mark.parametrize("who", ["server", "helper"])
+def test_a_notebook_runs_commands(
+    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if who == "helper":
+        monkeypatch.delenv("SOCKPROC_SOCKET")
     notebook = tmp_path / "notebook.ipynb"
     shutil.copy(RECIPES / "notebook.ipynb", notebook)
     subprocess.run(

@@ -1,18 +1,17 @@
 //! Runs on the private helper, which may have died.
 
-use super::{Connection, Destination, Progress, Receiver, Session};
+use super::{Connection, Destination, Progress, Receiver};
 use crate::{Error, embedded};
 
 impl<R: Receiver> Connection<R> {
-    /// Whether `error` is the end of a helper that has not served this connection: nothing was run.
-    ///
-    /// A server greets a native client before it looks at the request, and what it sent is read before
-    /// the end of the connection.
+    /// Whether `error` is the end of a helper that has not served this connection: nothing was run. A
+    /// helper says when it begins to serve; what was handed to it before it died may have run from then on.
     pub(super) fn is_unserved(&self, error: &Error) -> bool {
-        let is_unanswered = matches!(self.session, Session::Opening(_));
         matches!(error, Error::Disconnected { .. })
-            && self.link.helper().is_some()
-            && (is_unanswered || !self.link.is_connected())
+            && self
+                .link
+                .helper()
+                .is_some_and(|helper| !self.link.is_connected() || !helper.has_served())
     }
 
     /// Has another helper be asked, unless that is of no use.

@@ -27,7 +27,7 @@ use arc_swap::ArcSwapOption;
 use crate::Error;
 
 #[cfg(feature = "cli")]
-pub(crate) use control::{OWNER, REASON_LEN};
+pub(crate) use control::{OWNER, REASON_LEN, SERVING};
 pub(crate) use helper::{Handed, Helper};
 pub use program::set_program;
 

@@ -1,5 +1,7 @@
 //! The private helper. Each test is a process of its own: a helper belongs to a whole process.
 
+mod failures;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,9 +9,9 @@ use std::process::{self, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use rustix::process::{Pid, Signal, kill_process};
 use sockproc_core::connection::Protocol;
-use sockproc_core::{Error, blocking, client, embedded};
+use sockproc_core::{blocking, client, embedded};
 
 use crate::support::{poll_until, runtime};
 
@@ -126,23 +128,6 @@ fn a_dropped_privilege_does_not_come_back() {
 }
 
 #[test]
-fn a_helper_that_was_killed_is_started_anew() {
-    alone("a_helper_that_was_killed_is_started_anew", || {
-        let first = helper();
-        let mut wait = blocking::Command::shell("kill -9 $PPID; sleep 1000");
-        let error = wait.output().unwrap_err();
-        assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
-        assert!(error.may_have_run());
-        poll_until(|| !lives(first));
-        let second = helper();
-        assert_ne!(second, first);
-        kill_process(Pid::from_raw(second).unwrap(), Signal::KILL).unwrap();
-        // It may die before or after it gets the connection: neither is the caller's business.
-        assert_ne!(helper(), second);
-    });
-}
-
-#[test]
 fn no_signal_ends_a_helper_and_no_command_ignores_any() {
     alone("no_signal_ends_a_helper_and_no_command_ignores_any", || {
         let first = helper();
@@ -188,41 +173,6 @@ fn has_own_only(pid: i32) -> bool {
             false => own.iter().any(|own| target.starts_with(own)),
         }
     })
-}
-
-#[test]
-fn a_helper_that_cannot_serve_says_why() {
-    alone("a_helper_that_cannot_serve_says_why", || {
-        let few = Rlimit {
-            current: Some(16),
-            maximum: Some(16),
-        };
-        setrlimit(Resource::Nofile, few).unwrap();
-        let error = blocking::Command::new("true").output().unwrap_err();
-        assert!(!error.may_have_run());
-        let Error::Helper { program, source } = error else {
-            panic!("{error:?}");
-        };
-        assert_eq!(program, env!("CARGO_BIN_EXE_sockproc"));
-        assert!(source.to_string().contains("16"), "{source}");
-    });
-}
-
-#[test]
-fn a_program_that_is_no_helper_is_an_error() {
-    alone("a_program_that_is_no_helper_is_an_error", || {
-        embedded::set_program(["/bin/true"]);
-        let error = blocking::Command::new("true").output().unwrap_err();
-        assert!(matches!(error, Error::Helper { .. }), "{error:?}");
-        assert!(!error.may_have_run());
-        embedded::set_program(["/nonexistent/sockproc"]);
-        let error = blocking::Command::new("true").output().unwrap_err();
-        assert!(matches!(error, Error::NoServer { .. }), "{error:?}");
-        let message = error.to_string();
-        for part in ["/nonexistent/sockproc", "SOCKPROC_SOCKET"] {
-            assert!(message.contains(part), "{message}");
-        }
-    });
 }
 
 #[test]
@@ -280,9 +230,11 @@ fn own() -> ! {
 
 /// The process id of the helper.
 fn helper() -> i32 {
-    let output = blocking::Command::shell("echo $PPID").output().unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
+    pid_of(&blocking::Command::shell("echo $PPID").output().unwrap())
+}
+
+fn pid_of(output: &sockproc_core::Output) -> i32 {
+    String::from_utf8_lossy(&output.stdout)
         .trim()
         .parse()
         .unwrap()

@@ -1,0 +1,103 @@
+//! A helper that dies, or cannot serve.
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use sockproc_core::{Error, blocking, embedded};
+
+use super::{alone, helper, lives, pid_of};
+use crate::support::poll_until;
+
+#[test]
+fn a_helper_that_was_killed_is_started_anew() {
+    alone("failures::a_helper_that_was_killed_is_started_anew", || {
+        let first = helper();
+        let mut wait = blocking::Command::shell("kill -9 $PPID; sleep 1000");
+        let error = wait.output().unwrap_err();
+        assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+        assert!(error.may_have_run());
+        let second = next_helper(first);
+        kill_process(Pid::from_raw(second).unwrap(), Signal::KILL).unwrap();
+        next_helper(second);
+    });
+}
+
+/// The helper that is started once this one is dead. Until it is, runs may be handed to it, and those
+/// are lost with it.
+fn next_helper(dying: i32) -> i32 {
+    let mut next = dying;
+    poll_until(|| {
+        match blocking::Command::shell("echo $PPID").output() {
+            Ok(output) => next = pid_of(&output),
+            Err(error) => assert!(error.may_have_run(), "{error:?}"),
+        }
+        next != dying
+    });
+    assert!(lives(next));
+    next
+}
+
+#[test]
+fn a_helper_that_cannot_serve_says_why() {
+    alone("failures::a_helper_that_cannot_serve_says_why", || {
+        let few = Rlimit {
+            current: Some(16),
+            maximum: Some(16),
+        };
+        setrlimit(Resource::Nofile, few).unwrap();
+        let error = blocking::Command::new("true").output().unwrap_err();
+        assert!(!error.may_have_run());
+        let Error::Helper { program, source } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(program, env!("CARGO_BIN_EXE_sockproc"));
+        assert!(source.to_string().contains("16"), "{source}");
+    });
+}
+
+#[test]
+fn a_program_that_is_no_helper_is_an_error() {
+    alone("failures::a_program_that_is_no_helper_is_an_error", || {
+        embedded::set_program(["/bin/true"]);
+        let error = blocking::Command::new("true").output().unwrap_err();
+        assert!(matches!(error, Error::Helper { .. }), "{error:?}");
+        assert!(!error.may_have_run());
+        embedded::set_program(["/nonexistent/sockproc"]);
+        let error = blocking::Command::new("true").output().unwrap_err();
+        assert!(matches!(error, Error::NoServer { .. }), "{error:?}");
+        let message = error.to_string();
+        for part in ["/nonexistent/sockproc", "SOCKPROC_SOCKET"] {
+            assert!(message.contains(part), "{message}");
+        }
+    });
+}
+
+/// It says that it serves, takes a connection, reads the request, and dies.
+const DIES_WITH_A_REQUEST: &str = r#"
+import socket, sys
+control = socket.socket(fileno=1)
+control.setblocking(True)
+socket.recv_fds(control, 100, 2)
+control.send(b"serving")
+_, fds, _, _ = socket.recv_fds(control, 100, 1)
+run = socket.socket(fileno=fds[0])
+run.setblocking(True)
+run.recv(100)
+with open(sys.argv[1], "a") as taken:
+    taken.write("x")
+"#;
+
+/// It may have started the command, whatever it has not said.
+#[test]
+fn a_request_is_sent_to_no_second_helper_once_a_first_one_served() {
+    let name = "failures::a_request_is_sent_to_no_second_helper_once_a_first_one_served";
+    alone(name, || {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = dir.path().join("taken");
+        let words = ["/usr/bin/env", "python3", "-c", DIES_WITH_A_REQUEST];
+        let words = words.into_iter().map(Into::into);
+        embedded::set_program(words.chain([taken.clone().into_os_string()]));
+        let error = blocking::Command::new("true").output().unwrap_err();
+        assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+        assert!(error.may_have_run());
+        assert_eq!(std::fs::read(taken).unwrap(), b"x");
+    });
+}

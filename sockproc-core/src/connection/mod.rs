@@ -68,7 +68,7 @@ pub use protocol::Protocol;
 pub use receiver::Receiver;
 pub(crate) use time_limit::TimeLimit;
 pub(crate) use wait::wait_for_each;
-pub use wait::{Deadline, wait, wait_for_any};
+pub use wait::{Deadline, wait};
 
 /// One run: its socket, what is still to be sent, and what has come.
 ///

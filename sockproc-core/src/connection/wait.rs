@@ -49,23 +49,11 @@ impl Deadline {
 /// # Errors
 /// The kernel's; `Interrupted` if a signal came.
 pub fn wait(fd: impl AsFd, interest: Interest, deadline: Deadline) -> io::Result<Interest> {
-    let [found] = wait_for_any([(fd.as_fd(), interest)], deadline)?;
-    Ok(found)
+    let found = wait_for_each(&[(fd.as_fd(), interest)], deadline)?;
+    Ok(found[0])
 }
 
 /// As [`wait`], for several descriptors at once.
-///
-/// # Errors
-/// As [`wait`].
-pub fn wait_for_any<const N: usize>(
-    wanted: [(BorrowedFd<'_>, Interest); N],
-    deadline: Deadline,
-) -> io::Result<[Interest; N]> {
-    let found = wait_for_each(&wanted, deadline)?;
-    Ok(std::array::from_fn(|index| found[index]))
-}
-
-/// As [`wait_for_any`], for a number that is known only now.
 pub(crate) fn wait_for_each(
     wanted: &[(BorrowedFd<'_>, Interest)],
     deadline: Deadline,

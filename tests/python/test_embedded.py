@@ -240,6 +240,26 @@ def test_trees_and_helper_end_with_their_owner(number: signal.Signals) -> None:
         assert time.monotonic() - begin < 1.3
 
 
+def test_a_forked_child_does_not_keep_the_helper() -> None:
+    code = """
+    import os, sockproc
+    process = sockproc.Process("echo $$ $PPID; sleep 1000", stdout=-1)
+    pids = process.stdout.readline().decode().strip()
+    child = os.fork()
+    if child == 0:
+        os.read(0, 1)
+        os._exit(0)
+    print(child, pids, flush=True)
+    process.wait()
+    """
+    with owner(code) as process:
+        child, *pids = map(int, words(process))
+        process.kill()
+        wait_until(lambda: not any(map(is_alive, pids)), "the end of run and helper")
+        assert is_alive(child)
+    wait_until(lambda: not is_alive(child), "the end of the child")
+
+
 def test_a_forked_child_has_a_helper_of_its_own() -> None:
     parent, child, parent_again = said_by(
         """

@@ -2,7 +2,7 @@
 
 The blocks share one environment, as a reader's terminal would, with what they export: a virtual
 environment for pip, a directory that stands for /tmp, and the built `sockproc` on the PATH. Blocks that are not shell
-find a running server in $SOCKPROC_SOCKET. A block without a language, or with one that nothing
+find no server: what they run needs none, or they start it. A block without a language, or with one that nothing
 here can run, fails.
 """
 
@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
@@ -58,7 +57,9 @@ class Reader:
         self.env["PATH"] = os.pathsep.join(
             [str(venv / "bin"), str(binary), os.environ["PATH"]]
         )
-        self.env.pop("SOCKPROC_SOCKET", None)
+        # As with a reader: the binary is the one on the PATH.
+        for name in ("SOCKPROC_SOCKET", "SOCKPROC_BIN"):
+            self.env.pop(name, None)
 
     def run(self, argv: list[str], **env: str) -> None:
         subprocess.run(
@@ -79,19 +80,6 @@ class Reader:
         path.write_text(self.here(text))
         return str(path)
 
-    def served(self, argv: list[str]) -> None:
-        """Runs `argv` beside a server."""
-        socket, pidfile = self.directory / "readme.sock", self.directory / "readme.pid"
-        self.run([os.environ["SOCKPROC_BIN"], str(socket), str(pidfile)])
-        try:
-            self.run(argv, SOCKPROC_SOCKET=str(socket))
-        finally:
-            os.kill(int(pidfile.read_text()), 15)
-            # Until it has heard the signal it is a live server, which the next one refuses to replace.
-            limit = time.monotonic() + 30
-            while socket.exists() and time.monotonic() < limit:
-                time.sleep(0.01)
-
 
 def sh(reader: Reader, text: str) -> None:
     exported = reader.directory / "exported"
@@ -101,7 +89,7 @@ def sh(reader: Reader, text: str) -> None:
     variables = [
         line.split("=", 1) for line in exported.read_text().split("\0") if line
     ]
-    reader.env |= dict(variables)
+    reader.env = dict(variables)
 
 
 def rust(reader: Reader, text: str) -> None:
@@ -115,7 +103,7 @@ def rust(reader: Reader, text: str) -> None:
         raise LookupError(
             f"the block is the end of {len(examples)} examples, not of one"
         )
-    reader.served(
+    reader.run(
         [
             "cargo",
             "run",
@@ -129,11 +117,11 @@ def rust(reader: Reader, text: str) -> None:
 
 
 def python(reader: Reader, text: str) -> None:
-    reader.served(["python", reader.file("block.py", text)])
+    reader.run(["python", reader.file("block.py", text)])
 
 
 def lua(reader: Reader, text: str) -> None:
-    reader.served(["lua5.4", reader.file("block.lua", text)])
+    reader.run(["lua5.4", reader.file("block.lua", text)])
 
 
 def nginx(reader: Reader, text: str) -> None:

@@ -1,6 +1,6 @@
 //! Runs commands from ordinary, blocking code, by the names of `std::process`; no runtime is needed.
 //!
-//! What is not as there stands in [one table](crate::command).
+//! The differences stand in [one table](crate::command).
 //!
 //! ```no_run
 //! use sockproc_core::blocking::Command;

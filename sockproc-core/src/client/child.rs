@@ -80,7 +80,7 @@ impl Child {
     /// Sends the command the signal of this number; one that has ended needs none.
     ///
     /// # Errors
-    /// The number is no signal's, or the connection was lost.
+    /// The number is not that of a signal, or the connection was lost.
     pub fn signal(&mut self, number: u8) -> Result<(), Error> {
         self.spawned.signal(number, SignalTo::Leader)
     }
@@ -120,7 +120,7 @@ impl Child {
     /// 100 ms, or for 1 s.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait): output without a status is none.
+    /// As [`wait`](Self::wait). Output is not returned without a status.
     ///
     /// # Cancel safety
     /// Dropping the future ends the run: the child is in it.

@@ -1,6 +1,6 @@
 //! Runs commands from tokio, by the names of `tokio::process`.
 //!
-//! What is not as there stands in [one table](crate::command).
+//! The differences stand in [one table](crate::command).
 //!
 //! ```no_run
 //! use sockproc_core::client::Command;

@@ -84,7 +84,7 @@ impl<D> Command<D> {
     }
 }
 
-/// A wire's duration, which is never nothing.
+/// A duration as the protocol carries it: at least 1 ms.
 pub(super) fn millis(duration: Duration) -> Millis {
     let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Millis::at_least_one(ms)

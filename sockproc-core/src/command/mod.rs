@@ -1,7 +1,7 @@
 //! What to run and how long, as data: the builders that [`client`](crate::client) and
 //! [`blocking`](crate::blocking) share.
 //!
-//! They read like `tokio::process` and `std::process`. This is not as there:
+//! They read like `tokio::process` and `std::process`. These are the differences:
 //!
 //! | | there | here |
 //! |---|---|---|

@@ -42,7 +42,7 @@ impl Spawned {
         self.pid
     }
 
-    /// How a run has ended that is over. An error was told before.
+    /// How the run ended, once it is over. An error was returned before.
     pub(crate) fn status(&self) -> Result<ExitStatus, Error> {
         self.status.ok_or_else(|| Error::Disconnected {
             sent: true,

@@ -248,7 +248,7 @@ impl<R: Receiver> Connection<R> {
         }
         if !self.link.is_connected() {
             match self.link.connect(ready.writable)? {
-                // A fresh connection takes bytes and has none to give.
+                // A fresh connection takes bytes, and nothing has come on it yet.
                 Reached::Server => ready = Interest::WRITABLE,
                 Reached::Nothing => return Ok(Progress::Wait),
                 Reached::Backlog(delay) => return Ok(Progress::Retry(delay)),

@@ -67,7 +67,7 @@ impl Outgoing {
         }
     }
 
-    /// Begins anew on another connection: what was sent was run by no one.
+    /// Begins anew on another connection: nothing that was sent has been run.
     pub(super) fn restart(&mut self) {
         self.queue.clear();
         self.uncounted = 0;

@@ -85,11 +85,11 @@ impl Plan {
     }
 
     /// The session of the first connection to `address`, and what is sent first, or behind the opening.
-    /// `None`: a connection that is there already.
+    /// `None` stands for a connection that is there already.
     pub(super) fn open(&self, address: Option<&Address>) -> Result<(Session, Bytes), Error> {
         let request = &self.request;
         self.check_descriptors(address)?;
-        // Descriptors go to no one who has not said that it speaks native.
+        // Descriptors are sent only once the server has said that it speaks native.
         let passes_descriptors = request.descriptors() > 0;
         let opened = match (self.protocol, address.and_then(recall)) {
             (Protocol::Classic, _) => Session::classic(request),

@@ -43,7 +43,7 @@ impl Spec {
     /// further ones.
     ///
     /// # Errors
-    /// The kernel has no words for it, at step `prepare`.
+    /// At step `prepare`: the request holds something that no system call takes.
     pub(crate) fn new(request: &Request, passed: Vec<Passed>) -> Result<Self, StartError> {
         let (programs, argv) = match &request.invocation {
             Invocation::Line(line) => {

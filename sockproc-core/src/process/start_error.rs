@@ -18,7 +18,7 @@ pub(crate) struct StartError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum StartStep {
-    /// What is to be started cannot be said to the kernel.
+    /// The request holds something that no system call takes.
     Prepare,
     Pipe,
     Clone,

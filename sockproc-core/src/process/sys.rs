@@ -94,7 +94,7 @@ pub(super) fn write_raw(fd: RawFd, bytes: &[u8]) {
 /// Sends a signal, of the real-time ones too, to the process of a pidfd.
 pub(super) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: c_int) {
     let none: *const libc::siginfo_t = ptr::null();
-    // SAFETY: the descriptor is borrowed; a signal that is none only makes the call fail.
+    // SAFETY: the descriptor is borrowed; a wrong signal number only makes the call fail.
     unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
@@ -139,7 +139,7 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::from_secs(seconds) + Duration::from_micros(micros)
 }
 
-/// Keeps descriptors that whoever started us has left open from our commands, once and for all.
+/// Keeps from our commands the descriptors that the starter of this process has left open.
 ///
 /// Every spawn does the same for later ones; this serves kernels without close_range(2).
 pub(crate) fn close_inherited_fds() {

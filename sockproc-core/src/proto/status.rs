@@ -20,7 +20,7 @@ pub enum ExitStatus {
         /// Whether the kernel dumped core.
         core_dumped: bool,
     },
-    /// No one knows. A word is what a peer has sent that names no end of a process.
+    /// Unknown. The word, if there is one, is what the peer sent: it stands for no way in which a process ends.
     Unknown(Option<WaitStatus>),
 }
 
@@ -67,7 +67,7 @@ impl ExitStatus {
         )
     }
 
-    /// The word in which the kernel packs this; `None` if no one knows one.
+    /// The word in which the kernel packs this; `None` if it is unknown.
     #[must_use]
     pub const fn wait_status(self) -> Option<WaitStatus> {
         match self {

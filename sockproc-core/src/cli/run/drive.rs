@@ -183,7 +183,7 @@ impl<'a> Drive<'a> {
     }
 
     /// A signal goes to the command's process group, the second interrupt in a row ends its whole tree, and
-    /// the third does not wait for that. Where no one can be asked for anything, a signal ends us.
+    /// the third does not wait for that. Where there is no server to ask, a signal ends this process.
     ///
     /// The server holds a signal until it has started the command. If it does not do so soon, there is no
     /// room: then the request is taken back.

@@ -65,7 +65,7 @@ pub(super) enum RunError {
     Record { path: PathBuf, source: io::Error },
     #[error("cannot use the terminal")]
     Terminal(#[source] io::Error),
-    #[error("a terminal for the command needs ours as stdin, which is none")]
+    #[error("a terminal for the command needs one as our stdin, which is no terminal")]
     NoTerminal,
     #[error("a command that is to finish alone cannot read a stdin that passes through here")]
     DetachedStdin,

@@ -16,7 +16,7 @@ use crate::server::Config;
 pub(super) struct OwnServer(JoinHandle<()>);
 
 impl OwnServer {
-    /// Starts it; its client's end of the connection is what else is returned.
+    /// Starts it. Also returns the client's end of the connection.
     pub(super) fn start() -> io::Result<(Self, OwnedFd)> {
         let (ours, its) = UnixStream::pair()?;
         let config = Config {

@@ -182,7 +182,7 @@ impl Terminal {
     }
 
     fn follow_size(&self) {
-        // A terminal of unknown size is as good as none could be.
+        // A terminal whose size is unknown can still be used.
         if let Ok(size) = tcgetwinsize(ours()) {
             let _ = tcsetwinsize(&self.near_end, size);
         }

@@ -167,6 +167,13 @@ impl Spawner {
         told.await.map_err(lost)?
     }
 
+    fn place(&self, spec: &Spec) -> Place {
+        match spec.place {
+            Place::OwnGroup if self.new_session => Place::Session,
+            place => place,
+        }
+    }
+
     fn spawn_here(
         &self,
         spec: &Spec,
@@ -175,10 +182,7 @@ impl Spawner {
     ) -> Result<Started, StartError> {
         let entered = self.delegation.as_ref().map(Delegation::add).transpose();
         let (cgroup, procs) = entered.map_err(StartError::at(StartStep::Cgroup))?.unzip();
-        let place = match spec.place {
-            Place::OwnGroup if self.new_session => Place::Session,
-            place => place,
-        };
+        let place = self.place(spec);
         let marks = Marks {
             pipes: pipes.marks().map_err(StartError::at(StartStep::Pipe))?,
             cgroup: cgroup.map(Arc::new),
@@ -186,8 +190,8 @@ impl Spawner {
             _threads: Some(self.threads.clone()),
         };
         let environment = spec.environment(&self.inherited.environment)?;
-        let (programs, mut fds, kept) =
-            (spec.programs(&environment)?, spec.fds(pipes)?, spec.kept());
+        let programs = spec.programs(&environment)?;
+        let mut fds = spec.fds(pipes)?;
         // What a client has passed is not put anywhere: closing it again may take as long as it likes.
         let is_ours = spec.passes_nothing() && spec.identity.is_none();
         let ours = [0, 1, 2].map(|number| pipes.0[number].as_ref().map(AsFd::as_fd));
@@ -198,7 +202,7 @@ impl Spawner {
                 argv: spawn::null_ended(&spec.argv),
                 environment: spawn::null_ended(&environment),
                 fds: &fds,
-                kept: &kept,
+                kept: &spec.kept(),
                 place,
                 cwd: spec.cwd.as_ref(),
                 umask: spec.umask,

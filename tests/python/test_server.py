@@ -67,35 +67,6 @@ def test_a_server_with_a_token_runs_what_comes_with_it(
             run("echo hi")
 
 
-def test_a_server_with_a_token_runs_what_comes_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    token = tmp_path / "token"
-    token.write_bytes(b"secret\n")
-    token.chmod(0o640)
-    with (
-        pytest.raises(ServerFailed, match="chmod 600"),
-        Server(tmp_path / "s", token_file=token),
-    ):
-        pytest.fail("a token that others can read")
-    token.chmod(0o600)
-    with Server(tmp_path / "s", token_file=token) as server:
-        for protocol in ("native", "classic"):
-            client = sockproc.Client(server, protocol=protocol)
-            try:
-                assert client.run("true").status == 69 << 8
-            except sockproc.Refused as error:
-                assert error.kind == "policy"
-        monkeypatch.setenv("SOCKPROC_SOCKET", server.address)
-        monkeypatch.setenv("SOCKPROC_TOKEN_FILE", str(token))
-        assert run("echo hi").stdout == b"hi\n"
-        with sockproc.Process("exit 3") as process:
-            assert process.wait() == 3
-        monkeypatch.setenv("SOCKPROC_TOKEN_FILE", "/nonexistent")
-        with pytest.raises(sockproc.BadRequest, match="/nonexistent"):
-            run("echo hi")
-
-
 def test_an_unknown_option_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="no option 'nonsense'"):
         Server(tmp_path / "s", nonsense=1)  # type: ignore[call-arg] # pyright: ignore

@@ -122,6 +122,7 @@ M.SERVER_OPTIONS = {
 	"drain_timeout",
 	"grace",
 	"log",
+	"max_queue",
 	"max_spill",
 	"max_spill_total",
 	"mode",

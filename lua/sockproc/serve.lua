@@ -23,6 +23,7 @@ local transport = require("sockproc.transport")
 ---@field max_spill? integer|string bytes
 ---@field max_spill_total? integer|string bytes
 ---@field drain_timeout? integer seconds
+---@field max_queue? integer requests that wait for room at once; default 4096
 ---@field token_file? string what clients must show; no client in Lua can
 
 ---@class sockproc.Server A server in the background. It outlives this object and this process.

@@ -19,6 +19,7 @@ OPTIONS = {
     "drain_timeout",
     "grace",
     "log",
+    "max_queue",
     "max_spill",
     "max_spill_total",
     "mode",

@@ -177,6 +177,8 @@ class ServeOptions(TypedDict, total=False):
     """The most that all runs together may keep there."""
     drain_timeout: int
     """Seconds that running commands have to end after the server is told to stop."""
+    max_queue: int
+    """How many requests may wait for room at once, 4096 by default; more are refused as busy."""
     token_file: str | os.PathLike[str]
     """A file with the token that every request must show; classic requests are refused then.
 

@@ -74,6 +74,9 @@ pub(super) struct Arguments {
     /// The most that all runs together may keep there
     #[arg(long, value_name = "BYTES", default_value = "16G", value_parser = size)]
     max_spill_total: u64,
+    /// How many requests may wait for room at once; more are refused as busy
+    #[arg(long, value_name = "COUNT", default_value_t = 4096)]
+    max_queue: usize,
     /// Seconds that running commands have to end once the server is told to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u64,
@@ -162,6 +165,7 @@ impl Arguments {
         let cgroup = self.cgroup.clone();
         Config {
             token: None,
+            max_queue: self.max_queue,
             classic_linger: self.classic_linger.map(Duration::from_millis),
             classic_on_disconnect: self.classic_on_disconnect,
             new_session: false,

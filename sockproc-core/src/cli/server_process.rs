@@ -12,7 +12,7 @@ use rustix::process::{getpid, set_child_subreaper};
 use tokio::runtime::{Builder, Runtime};
 
 use super::pidfile::Pidfile;
-use super::signals::{HeldSignals, Signals, unblock_all};
+use super::signals::{HeldSignals, Signals, survive_others, unblock_all};
 use crate::process::limit_heaps;
 use crate::server::budget::rlimits::check_open_files;
 use crate::server::{BindError, Config, Listener, Owner, Server};
@@ -60,6 +60,7 @@ pub(super) fn serve(
         let listeners = bind()?;
         let server = Server::new(config)?;
         let mut signals = Signals::of_server()?;
+        survive_others()?;
         drop(held);
         unblock_all();
         let pidfile = ready();

@@ -17,6 +17,8 @@ use crate::proto::OnDisconnect;
 pub struct Config {
     /// What every request must show. Only the native protocol can: classic requests are refused then.
     pub token: Option<Token>,
+    /// How many whole requests may wait for room at once; more are refused as busy.
+    pub max_queue: usize,
     /// After the leader's exit its output is read until 100 ms of silence, at most so long; `None`
     /// waits for end of file, as the C daemon does.
     pub classic_linger: Option<Duration>,
@@ -67,6 +69,7 @@ impl Default for Config {
         const GIB: u64 = 1 << 30;
         Self {
             token: None,
+            max_queue: 4096,
             classic_linger: None,
             classic_on_disconnect: OnDisconnect::Finish,
             reply_memory: 64 << 20,

@@ -94,7 +94,7 @@ impl Server {
         let spill = Spill::new(config.spill_dir.clone(), config.max_spill_total);
         Ok(Self {
             common: Arc::new(Common {
-                budget: Budget::new(limit)?,
+                budget: Budget::new(limit, config.max_queue)?,
                 spawner,
                 memory: ReplyMemory::new(config.reply_memory),
                 spill,

@@ -44,7 +44,9 @@ pub(crate) async fn serve(common: &Common, socket: Accepted, id: u64) {
                 rest,
                 descriptors,
             };
-            Box::pin(native::serve(common, socket, id, idle, opened)).await;
+            if let Some(begun) = Box::pin(native::begin(common, socket, id, idle, opened)).await {
+                Box::pin(native::finish(*begun)).await;
+            }
         }
         Opening::Gone => debug!(id, "client gone before it has said anything"),
     }

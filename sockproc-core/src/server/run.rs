@@ -18,6 +18,8 @@ use crate::proto::{Invocation, Refusal, RefusalKind, Request};
 pub(crate) enum NotStarted {
     #[error("the server is shutting down")]
     ShuttingDown,
+    #[error("too many requests wait for room already (--max-queue)")]
+    Busy,
     #[error("cannot spawn: {}", .0.source)]
     Failed(#[from] StartError),
 }
@@ -150,7 +152,7 @@ impl NotStarted {
         let named = match &self {
             Self::Failed(StartError { step, source }) => value_of(*step, request)
                 .map(|value| format!("{step} \"{}\": {source}", value.escape_ascii())),
-            Self::ShuttingDown => None,
+            Self::ShuttingDown | Self::Busy => None,
         };
         let mut refusal = Refusal::from(self);
         refusal.message = named.unwrap_or(refusal.message);
@@ -173,6 +175,7 @@ impl From<NotStarted> for Refusal {
     fn from(reason: NotStarted) -> Self {
         match &reason {
             NotStarted::ShuttingDown => Self::new(RefusalKind::ShuttingDown, reason),
+            NotStarted::Busy => Self::new(RefusalKind::Busy, reason),
             NotStarted::Failed(error) if error.step == StartStep::Prepare => {
                 Self::new(RefusalKind::BadRequest, reason)
             }

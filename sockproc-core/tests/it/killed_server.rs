@@ -4,6 +4,9 @@ use std::fs;
 
 use rustix::process::Signal;
 
+use sockproc_core::proto::Millis;
+
+use crate::native::client::{Client, line};
 use crate::support::{
     A_WHILE, Connection, Doomed, Reply, TestServer, Transport, descendants, is_alive, marked,
     on_both_transports, poll_until, send_signal, settled, state_of,
@@ -80,6 +83,38 @@ fn the_process_that_keeps_stdin_open_is_there_only_while_stdin_is_awaited() {
         drop(client);
         poll_until(|| descendants(server.pid()).is_empty() && server.fd_count() == fds);
     }
+}
+
+#[test]
+fn it_is_there_while_stdin_waits_in_a_full_pipe() {
+    let server = Transport::Unix.server();
+    let mut client = Client::ask(&server, &line("exec sleep 1000"));
+    client.wait_for_start();
+    let mut sent = 0;
+    // More than the pipe takes, and nothing is awaited.
+    while sent < 80 * 1024 {
+        if client.session.stdin_credit() == 0 {
+            client.next_or_credit();
+        }
+        let len = client.session.stdin_credit().min(16 * 1024);
+        client.send_stdin(vec![b'x'; len]);
+        sent += len;
+    }
+    client.end_stdin();
+    poll_until(|| guard(&server).is_some());
+    assert!(settled(20, || guard(&server).is_some()));
+}
+
+#[test]
+fn it_is_there_while_the_run_of_a_client_that_has_gone_is_ended() {
+    let server = Transport::Unix.server();
+    let mut request = line("trap '' TERM; echo up > up; while :; do sleep 0.1; done");
+    request.limits.grace = Millis::new(60_000);
+    let client = Client::ask(&server, &request);
+    server.wait_for("up");
+    client.connection.vanish();
+    poll_until(|| server.connections() == 0 || guard(&server).is_some());
+    assert!(settled(20, || guard(&server).is_some()));
 }
 
 /// What is killed by itself is started again.

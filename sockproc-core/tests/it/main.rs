@@ -25,6 +25,7 @@ mod native_strain;
 mod options;
 mod pid_1;
 mod pressure;
+mod queue;
 mod replies;
 mod run;
 mod serve;

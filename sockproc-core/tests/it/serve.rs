@@ -20,6 +20,7 @@ on_both_transports!(
     on_disconnect_finish_is_the_default,
     commands_that_outlast_the_drain_timeout_are_ended,
     a_second_signal_ends_what_still_runs,
+    no_command_ends_the_server_by_a_signal_but_those_two,
     log_off_says_nothing_and_log_info_tells_each_run,
     the_log_tells_nothing_of_stdin_or_the_environment,
 );
@@ -253,6 +254,23 @@ fn the_log_tells_nothing_of_stdin_or_the_environment(on: Transport) {
     Reply::parse(&server.exchange("true\0\r\n10\r\nhush-stdin")).assert_refused(64 << 8);
     poll_until(|| !server.log().is_empty());
     assert!(!server.log().contains("hush"), "{}", server.log());
+}
+
+/// The terminal of who runs this test may have some signals of its own.
+fn no_command_ends_the_server_by_a_signal_but_those_two(on: Transport) {
+    for server in [on.setup().serve::<&str>([]).start(), on.server()] {
+        for signal in [
+            "USR1", "USR2", "ALRM", "PROF", "XCPU", "PIPE", "IO", "PWR", "34", "64",
+        ] {
+            let reply = server.run(format!("kill -{signal} $PPID; echo up"));
+            assert_eq!(reply, Reply::new(0, "up\n", ""), "{signal}");
+        }
+        // Commands have the defaults.
+        for (signal, number) in [("USR1", 10), ("ALRM", 14), ("XCPU", 24)] {
+            let reply = server.run(format!("ulimit -c 0; kill -{signal} $$; sleep 1000"));
+            assert_eq!(reply.status & 0x7f, number, "{signal}");
+        }
+    }
 }
 
 /// A command that runs already.

@@ -64,6 +64,15 @@ impl Deframer {
 
     /// The next part; `None` when more bytes are needed.
     pub(super) fn next_part(&mut self) -> Result<Option<Part>, ProtocolError> {
+        let part = self.find_part();
+        if self.buf.is_empty() {
+            // A peer that is silent for long takes no memory.
+            self.buf = BytesMut::new();
+        }
+        part
+    }
+
+    fn find_part(&mut self) -> Result<Option<Part>, ProtocolError> {
         loop {
             match self.place {
                 Place::Header => {

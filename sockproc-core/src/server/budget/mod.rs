@@ -11,6 +11,7 @@ mod starts;
 use std::io;
 use std::num::NonZero;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -39,11 +40,18 @@ pub(crate) struct Budget {
     starts: Starts,
     /// Descriptors that clients have passed to commands which have not been started yet.
     passed: Arc<Semaphore>,
-    /// The memory of requests that are not whole yet.
+    /// Whole requests that wait for one of these, and how many may.
+    queued: AtomicUsize,
+    max_queue: usize,
+    /// The memory of requests that are not whole yet, or wait for room.
     pub(crate) requests: Requests,
     /// Who can give way, see [`eviction`](super::eviction).
     idle: Mutex<Idle>,
 }
+
+/// No more requests may wait.
+#[derive(Debug)]
+pub(crate) struct QueueFull;
 
 /// A run's descriptors; stdin's goes back as soon as that is closed.
 pub(crate) struct RunPermit {
@@ -52,11 +60,11 @@ pub(crate) struct RunPermit {
 }
 
 impl Budget {
-    /// Divides what `limit` allows, less what is open already.
+    /// Divides what `limit` allows, less what is open already. At most `max_queue` requests wait for it.
     ///
     /// # Errors
     /// There is no room for a single run.
-    pub(crate) fn new(limit: u64) -> io::Result<Self> {
+    pub(crate) fn new(limit: u64, max_queue: usize) -> io::Result<Self> {
         let limit = usize::try_from(limit)
             .unwrap_or(usize::MAX)
             .min(Semaphore::MAX_PERMITS);
@@ -71,6 +79,8 @@ impl Budget {
             last_run: Arc::new(Semaphore::new(1)),
             starts: Starts::new(spawns),
             passed: Arc::new(Semaphore::new(limit / 4)),
+            queued: AtomicUsize::new(0),
+            max_queue,
             requests: Requests::new(),
             idle: Mutex::default(),
         })
@@ -87,16 +97,27 @@ impl Budget {
     }
 
     /// Room for a run.
-    pub(crate) async fn run(&self) -> RunPermit {
+    ///
+    /// # Errors
+    /// There is none now, and so many wait already that this one cannot.
+    pub(crate) async fn run(&self) -> Result<RunPermit, QueueFull> {
+        // Polled only if there is no room at once.
+        let full = async {
+            let queued = Queued::enter(&self.queued);
+            if queued.before < self.max_queue {
+                std::future::pending().await
+            }
+        };
         tokio::select! {
             biased;
             mut permit = self.acquire(RUN_FDS) => {
                 let stdin = permit.split(1);
-                RunPermit { _permit: permit, stdin }
+                Ok(RunPermit { _permit: permit, stdin })
             }
             permit = self.last_run.clone().acquire_owned() => {
-                RunPermit { _permit: permit.expect("never closed"), stdin: None }
+                Ok(RunPermit { _permit: permit.expect("never closed"), stdin: None })
             }
+            () = full => Err(QueueFull),
         }
     }
 
@@ -119,6 +140,26 @@ impl Budget {
             permit = &mut acquired => permit.expect("never closed"),
             never = self.evict_idle() => never,
         }
+    }
+}
+
+/// A place in the queue, until dropped.
+struct Queued<'a> {
+    count: &'a AtomicUsize,
+    /// How many were there before.
+    before: usize,
+}
+
+impl<'a> Queued<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        let before = count.fetch_add(1, Relaxed);
+        Self { count, before }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Relaxed);
     }
 }
 

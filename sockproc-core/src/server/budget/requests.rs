@@ -1,9 +1,9 @@
-//! The memory that requests take before they are whole: one bound for all of them, and one for each user.
+//! The memory that requests take until they are started: one bound for all of them, and one for each user.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The most bytes of all requests that are not whole yet.
+/// The most bytes of all requests that are not whole yet, or wait for room.
 const MAX_LEN: usize = 64 * 1024 * 1024;
 
 /// The most of one user.

@@ -128,9 +128,10 @@ impl<'a> Exchange<'a> {
             tokio::select! {
                 biased;
                 given_up = &mut given_up => Err(Unstarted::GivenUp(given_up)),
-                permit = self.common.budget.run() => {
-                    run::start(self.common, &request, Vec::new(), permit, given_up).await
-                }
+                permit = self.common.budget.run() => match permit {
+                    Ok(permit) => run::start(self.common, &request, Vec::new(), permit, given_up).await,
+                    Err(_) => Err(Unstarted::Failed(NotStarted::Busy)),
+                },
             }
         };
         drop(request);

@@ -119,8 +119,7 @@ impl<'a> Conversation<'a> {
         if let Err(error) = self.take_events() {
             self.give_up();
             let last = self.session().send_failed(&error);
-            let _ = self.write(last.to_vec(), None).await;
-            let _ = self.finish(&mut *self.writing.lock().await).await;
+            let _ = Box::pin(self.write(last.to_vec(), None)).await;
         }
     }
 
@@ -165,7 +164,7 @@ impl<'a> Conversation<'a> {
     ) {
         let frame = frame(&mut self.session());
         match frame {
-            Ok(frame) => self.write_unless_gone(frame.to_vec(), fd).await,
+            Ok(frame) => self.hand_over(frame.to_vec(), fd).await,
             Err(error) => tracing::debug!(%error, "not said"),
         }
     }
@@ -176,13 +175,39 @@ impl<'a> Conversation<'a> {
         let header = self.session().send_data(stream, len);
         if let Ok(header) = header {
             frame[..HEADER_LEN].copy_from_slice(&header);
-            self.write_unless_gone(frame, None).await;
+            self.hand_over(frame, None).await;
         }
     }
 
-    /// Writes what was said, whenever that comes to wait for more; never resolves. To be polled last of
-    /// all that says something: what is said without a pause leaves in one write, and wakes the client
-    /// once.
+    /// Holds a short frame until the next [`flush`](Self::flush), or writes it.
+    async fn hand_over(&self, frame: Vec<u8>, fd: Option<OwnedFd>) {
+        if self.is_gone() {
+            return;
+        }
+        if let Some((frame, fd)) = self.hold(frame, fd) {
+            // On the heap: each future that says something would have room for it.
+            Box::pin(self.unless_gone(pin!(self.write(frame, fd)))).await;
+        }
+    }
+
+    /// Returns what must be written, and not held.
+    fn hold(&self, frame: Vec<u8>, fd: Option<OwnedFd>) -> Option<(Vec<u8>, Option<OwnedFd>)> {
+        let Ok(mut writing) = self.writing.try_lock() else {
+            return Some((frame, fd));
+        };
+        // The rest of frames that were begun goes before.
+        let is_begun = writing.written > 0 || writing.fd.is_some();
+        if is_begun || fd.is_some() || writing.frames.len() + frame.len() > MAX_HELD {
+            return Some((frame, fd));
+        }
+        // Copied: a frame of output has more room than it needs.
+        writing.frames.extend_from_slice(&frame);
+        self.held.notify_one();
+        None
+    }
+
+    /// Writes what was said, whenever that comes to wait for more; never resolves. To be polled last:
+    /// what is said without a pause leaves in one write, and wakes the client once.
     pub(super) async fn flush_at_pauses<T>(&self) -> T {
         loop {
             self.held.notified().await;
@@ -212,11 +237,6 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    async fn write_unless_gone(&self, frame: Vec<u8>, fd: Option<OwnedFd>) {
-        let write = pin!(self.write(frame, fd));
-        self.unless_gone(write).await;
-    }
-
     async fn unless_gone(&self, written: Pin<&mut impl Future<Output = io::Result<()>>>) {
         if self.is_gone() {
             return;
@@ -230,17 +250,9 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Writes a frame, or leaves a short one to the next [`flush`](Self::flush).
+    /// Writes a frame.
     async fn write(&self, frame: Vec<u8>, fd: Option<OwnedFd>) -> io::Result<()> {
         let mut writing = self.writing.lock().await;
-        // The rest of frames that were begun goes before.
-        let is_begun = writing.written > 0 || writing.fd.is_some();
-        if !is_begun && fd.is_none() && writing.frames.len() + frame.len() <= MAX_HELD {
-            // Copied: a frame of output has more room than it needs.
-            writing.frames.extend_from_slice(&frame);
-            self.held.notify_one();
-            return Ok(());
-        }
         self.finish(&mut writing).await?;
         *writing = Writing {
             frames: frame,
@@ -254,8 +266,7 @@ impl<'a> Conversation<'a> {
     async fn finish(&self, writing: &mut Writing) -> io::Result<()> {
         while writing.written < writing.frames.len() {
             let rest = &writing.frames[writing.written..];
-            // What may wait is on the heap: most writes do not, and each future that writes would have
-            // room for it.
+            // What waits is on the heap: most writes do not.
             let len = if let Some(fd) = &writing.fd {
                 Box::pin(self.socket.write_with(rest, fd.as_fd())).await?
             } else {

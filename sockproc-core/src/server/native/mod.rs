@@ -3,145 +3,58 @@
 mod conversation;
 mod descriptors;
 mod output;
+mod request;
 mod signals;
 mod stdin;
 mod supervise;
 
 pub(super) use descriptors::Descriptors;
 pub(super) use output::BulkBuffers;
+pub(super) use request::{Opened, begin};
 pub(super) use stdin::WideWindows;
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{sleep, sleep_until};
-use tracing::{debug, warn};
+use tokio::time::sleep;
+use tracing::warn;
 
 use super::Common;
 use super::accepted::{Accepted, Transport};
-use super::budget::eviction::IdleGuard;
+use super::budget::requests::Charge;
 use super::peer::Peer;
 use super::run::{self, NotStarted, Unstarted};
 use crate::process::Passed;
 use crate::proto::native::ServerSession;
-use crate::proto::opening::{GREETING, VERSION, refuse_version};
-use crate::proto::{OnDisconnect, Refusal, RefusalKind, Request, ServerEvent};
+use crate::proto::{OnDisconnect, Refusal, RefusalKind, Request};
 use conversation::Conversation;
+use request::{Asked, Begun};
 use supervise::{Run, after};
-
-/// From accept to the last byte of RUN.
-const MAX_OPENING: Duration = Duration::from_secs(30);
 
 /// After the last frame a client has this long to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A connection whose opening has been read.
-pub(crate) struct Opened<'a> {
-    pub(crate) accepted: Instant,
-    pub(crate) version: u32,
-    /// What came behind the opening, and the descriptors that came with it.
-    pub(crate) rest: Bytes,
-    pub(crate) descriptors: Descriptors<'a>,
-}
-
-/// What came of waiting for a request.
-enum Asked {
-    Run(Box<Request>),
-    Refused(Refusal),
-    /// The client has broken the protocol, or asked for something bad: this answers it.
-    Failed(Bytes),
-    /// There is no one to answer.
-    Gone,
-}
-
-/// Answers one request. Returns when the connection can be closed.
-pub(crate) async fn serve(
-    common: &Common,
-    socket: Accepted,
-    id: u64,
-    idle: IdleGuard<'_>,
-    opened: Opened<'_>,
-) {
-    let mut session = ServerSession::new();
-    let mut descriptors = opened.descriptors;
-    if opened.version != VERSION {
-        let answer = refuse_version(opened.version);
-        let exchange = Exchange::new(common, socket, session, id, Vec::new());
-        return Box::pin(exchange.end_with(answer)).await;
-    }
-    socket.send_at_once();
-    session.receive_data(&opened.rest);
-    // With a whole request behind it, the greeting goes out with the first frame.
-    let (mut asked, mut greeting) = (asked(&mut session), GREETING.to_vec());
-    if asked.is_none() {
-        // The kernel takes as little as this of a fresh connection at once.
-        if socket.try_write(&greeting).ok() != Some(greeting.len()) {
-            return debug!(id, "client gone behind its opening");
-        }
-        greeting.clear();
-        let listening = listen(common, &socket, &mut session, &mut descriptors);
-        let deadline = opened.accepted + MAX_OPENING;
-        asked = Some(tokio::select! {
-            biased;
-            asked = listening => asked,
-            () = idle.evicted() => Asked::Refused(busy("other connections need the room")),
-            () = common.shutdown.draining() => Asked::Refused(NotStarted::ShuttingDown.into()),
-            () = sleep_until(deadline.into()) => Asked::Gone,
-        });
-    }
-    drop(idle);
-    let exchange = Exchange::new(common, socket, session, id, greeting);
+/// Answers the request. Returns when the connection can be closed.
+pub(crate) async fn finish(begun: Begun<'_>) {
+    let Begun {
+        exchange,
+        asked,
+        descriptors,
+    } = begun;
     match asked {
-        Some(Asked::Run(request)) => match descriptors.for_request(&request) {
-            Ok(passed) => Box::pin(exchange.answer(&request, passed)).await,
+        Asked::Run(request, charge) => match descriptors.for_request(&request) {
+            Ok(passed) => exchange.answer(&request, passed, charge).await,
             Err(refusal) => Box::pin(exchange.refuse(refusal)).await,
         },
-        Some(Asked::Refused(refusal)) => Box::pin(exchange.refuse(refusal)).await,
-        Some(Asked::Failed(answer)) => Box::pin(exchange.end_with(answer)).await,
-        Some(Asked::Gone) | None => debug!(id, "client gone before its request was whole"),
-    }
-}
-
-/// What the bytes so far ask for; `None` if that takes more of them.
-fn asked(session: &mut ServerSession) -> Option<Asked> {
-    loop {
-        match session.next_event() {
-            Ok(Some(ServerEvent::Run(request))) => return Some(Asked::Run(request)),
-            Ok(Some(ServerEvent::Gone)) => return Some(Asked::Gone),
-            Ok(Some(_)) => {}
-            Ok(None) => return None,
-            Err(error) => return Some(Asked::Failed(session.send_failed(&error))),
-        }
-    }
-}
-
-/// Reads until the request is whole.
-async fn listen(
-    common: &Common,
-    socket: &Accepted,
-    session: &mut ServerSession,
-    descriptors: &mut Descriptors<'_>,
-) -> Asked {
-    let mut charge = common.budget.requests.begin(socket.peer_uid());
-    loop {
-        if charge.set(session.held()).is_err() {
-            return Asked::Refused(busy("too many requests are not whole yet"));
-        }
-        let read = socket.receive_with_descriptors(|data| session.receive_data(data));
-        match read.await {
-            Ok(received) if received.len > 0 => descriptors.take(received),
-            Ok(_) => session.receive_eof(),
-            Err(_) => return Asked::Gone,
-        }
-        if let Some(asked) = asked(session) {
-            return asked;
-        }
+        Asked::Refused(refusal) => Box::pin(exchange.refuse(refusal)).await,
+        Asked::Failed(answer) => Box::pin(exchange.end_with(answer)).await,
+        Asked::Gone => {}
     }
 }
 
 /// A connection on its way through its one exchange.
-struct Exchange<'a> {
+pub(super) struct Exchange<'a> {
     conversation: Conversation<'a>,
     id: u64,
 }
@@ -160,11 +73,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Runs the command and tells its client of it. Returns when the connection can be closed.
-    async fn answer(self, request: &Request, passed: Vec<Passed>) {
+    async fn answer(self, request: &Request, passed: Vec<Passed>, charge: Charge) {
         let answered = {
             let (hear, run) = (
                 self.conversation.hear(),
-                self.run_when_there_is_room(request, passed),
+                self.run_when_there_is_room(request, passed, charge),
             );
             let hear = async {
                 hear.await;
@@ -190,6 +103,7 @@ impl<'a> Exchange<'a> {
         &self,
         request: &Request,
         passed: Vec<Passed>,
+        charge: Charge,
     ) -> Result<(), Refusal> {
         let (conversation, common) = (&self.conversation, self.conversation.common);
         self.check_token(request)?;
@@ -197,10 +111,11 @@ impl<'a> Exchange<'a> {
         let permit = tokio::select! {
             biased;
             given_up = &mut given_up => return given_up,
-            permit = common.budget.run() => permit,
+            permit = common.budget.run() => permit.map_err(|_| NotStarted::Busy)?,
             // The greeting does not wait for others.
             never = conversation.flush_and_pend() => never,
         };
+        drop(charge);
         match run::start(common, request, passed, permit, given_up).await {
             Ok((process, permit)) => {
                 let run = Run {
@@ -311,10 +226,6 @@ impl<'a> Exchange<'a> {
             () = common.shutdown.killing() => {}
         }
     }
-}
-
-fn busy(message: &str) -> Refusal {
-    Refusal::new(RefusalKind::Busy, message)
 }
 
 fn cancelled() -> Refusal {

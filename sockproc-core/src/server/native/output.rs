@@ -14,13 +14,13 @@ use crate::proto::{EndedBy, Exit, Limits, Moved, PastMax, Stream};
 use crate::server::completion::{Output, Stop};
 
 /// What is read at once of a stream that writes little. A client that stops reading leaves as much here.
-const SHORT_LEN: usize = 8 * 1024;
+const SHORT_LEN: usize = 4 * 1024;
 
-/// What is read at once of one that writes much, below the longest frame.
-const BULK_LEN: usize = 252 * 1024;
+/// What is read at once of one that writes much.
+const BULK_LEN: usize = 124 * 1024;
 
 /// This many streams at a time may have such a buffer.
-const MAX_BULK: usize = 32;
+const MAX_BULK: usize = 8;
 
 /// The large buffers of all runs; clones share them.
 #[derive(Clone)]

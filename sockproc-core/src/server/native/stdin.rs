@@ -1,8 +1,11 @@
 //! The stdin of a native run: from its client to its command, within the client's credit.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -19,7 +22,7 @@ const SHORT_LEN: usize = 4 * 1024;
 
 /// This many runs at a time may have 64 KiB of stdin under way, all others 16 KiB. So what commands do not
 /// read takes little memory.
-const MAX_WIDE: usize = 128;
+const MAX_WIDE: usize = 16;
 
 /// The wide windows of all runs; clones share them.
 #[derive(Clone)]
@@ -146,11 +149,16 @@ pub(super) async fn feed<T>(
             }
         }
     };
-    tokio::select! {
-        () = moved => {}
-        () = conversation.gone() => if on_disconnect == OnDisconnect::Kill {
+    let gone = async {
+        conversation.gone().await;
+        if on_disconnect == OnDisconnect::Kill {
+            let _held = conversation.common.spawner.stdin_guard().hold();
             std::future::pending::<()>().await;
         }
+    };
+    tokio::select! {
+        () = moved => {}
+        () = gone => {}
     }
     drop(open);
     std::future::pending().await
@@ -159,11 +167,21 @@ pub(super) async fn feed<T>(
 /// Breaks once no process reads the command's stdin any more.
 async fn move_all(conversation: &Conversation<'_>, open: &Open) -> ControlFlow<()> {
     let queue = &conversation.stdin;
-    let mut held = None;
+    let (mut held, hold) = (None, || conversation.common.spawner.stdin_guard().hold());
     while !queue.is_over() {
         if let Some(data) = queue.take() {
             for piece in data.chunks(PIECE_LEN) {
-                let fed = pump::feed(&open.pipe, piece).await;
+                let fed = {
+                    let mut feed = pin!(pump::feed(&open.pipe, piece));
+                    // A pipe that takes all at once is not worth a process that guards it.
+                    match poll_once(feed.as_mut()).await {
+                        Some(fed) => fed,
+                        None => {
+                            held.get_or_insert_with(hold);
+                            feed.await
+                        }
+                    }
+                };
                 if !matches!(fed, Ok(ControlFlow::Continue(()))) {
                     return ControlFlow::Break(());
                 }
@@ -171,7 +189,7 @@ async fn move_all(conversation: &Conversation<'_>, open: &Open) -> ControlFlow<(
             }
             continue;
         }
-        held.get_or_insert_with(|| conversation.common.spawner.stdin_guard().hold());
+        held.get_or_insert_with(hold);
         tokio::select! {
             biased;
             () = queue.changed.notified() => {}
@@ -179,6 +197,15 @@ async fn move_all(conversation: &Conversation<'_>, open: &Open) -> ControlFlow<(
         }
     }
     ControlFlow::Continue(())
+}
+
+/// What a future resolves to, if it does so at once.
+async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Returns credit to the client as its stdin is taken; never resolves.

@@ -442,6 +442,40 @@ def test_a_signal_to_the_group_does_not_end_it_while_it_starts() -> None:
     )[1:] == ["done"]
 
 
+def test_a_command_has_no_terminal_and_is_not_stopped_by_one() -> None:
+    code, errno = said_by(
+        """
+        import fcntl, os, sockproc, termios
+        _, terminal = os.openpty()
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        print(sockproc.run("exec cat </dev/tty", timeout=20).returncode)
+        try:
+            open("/dev/tty")
+        except OSError as error:
+            print(error.errno)
+        else:
+            print("ours")
+        """
+    )
+    assert code != "0"
+    assert errno == "ours"
+
+
+def test_a_command_can_join_the_group_of_another() -> None:
+    assert said_by(
+        """
+        import os
+        from sockproc import subprocess
+        first = subprocess.Popen(["cat"], stdin=-1, process_group=0)
+        second = subprocess.Popen(["cat"], stdin=-1, process_group=first.pid)
+        print(os.getpgid(second.pid) == first.pid)
+        for process in (first, second):
+            process.communicate()
+        """
+    ) == ["True"]
+
+
 def test_a_daemon_that_closes_all_descriptors_keeps_its_own(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert said_by(

@@ -22,14 +22,14 @@ pub(super) fn main() -> Result<i32, Failed> {
         let told = format!("only a client starts this, with a control socket: {error}");
         Failed::new(told, USAGE_EXIT_CODE)
     })?;
-    // Nothing that a terminal or a process group is sent is meant for us. Fails only for a group's
-    // leader, which is alone in its group.
+    // Nothing that a terminal or a process group is sent is meant for us. Our commands are in this session,
+    // without a terminal, where one can join the group of another (setpgid(2)). Fails only for a group's
+    // leader, which a shell's background command is not.
     let _ = setsid();
     // What our commands do to their parent, too.
     ignore_signals();
     let config = Config {
         classic_on_disconnect: OnDisconnect::Kill,
-        new_session: true,
         environment: Some(environment),
         ..Config::default()
     };

@@ -12,12 +12,16 @@
 //! It is the `sockproc` binary: the one that `$SOCKPROC_BIN` names, else what [`set_program`] says, else
 //! the one on the `PATH`. There are helpers on Linux only.
 
+#[cfg(target_os = "linux")]
 mod control;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
 mod file_id;
 mod helper;
 mod identity;
 mod inherited;
 mod program;
+#[cfg(target_os = "linux")]
 mod start;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +29,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 
 use crate::Error;
+#[cfg(not(target_os = "linux"))]
+use elsewhere as control;
+#[cfg(not(target_os = "linux"))]
+use elsewhere as start;
 
 #[cfg(feature = "cli")]
 pub(crate) use control::{OWNER, REASON_LEN, SERVING};

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::ARGUMENT;
 use super::control::{Control, ENVIRONMENT};
@@ -30,7 +31,7 @@ pub(super) fn start(
     let mut descriptors = vec![environment.as_fd()];
     descriptors.extend(ourselves.iter().map(AsFd::as_fd));
     control.introduce(&descriptors)?;
-    let mut shell = Command::new("/bin/sh");
+    let mut shell = Command::new(SHELL);
     if !identity.is_plain() {
         shell.arg("-p");
     }
@@ -45,7 +46,10 @@ pub(super) fn start(
         .stdin(Stdio::null())
         .stdout(its)
         .stderr(Stdio::null());
-    let mut started = shell.spawn()?;
+    let mut started = shell.spawn().map_err(|error| {
+        let told = format!("cannot start it by {SHELL}: {error}");
+        io::Error::new(error.kind(), told)
+    })?;
     // Ours is closed: only the helper has its end of the control socket.
     drop(shell);
     // A host that waits for any child may be faster. Then there is no status, and nothing to do.
@@ -54,16 +58,11 @@ pub(super) fn start(
 }
 
 /// What tells of our death, whoever else still holds the control socket then.
-#[cfg(target_os = "linux")]
 fn ourselves() -> Option<OwnedFd> {
-    use rustix::process::{PidfdFlags, getpid, pidfd_open};
     pidfd_open(getpid(), PidfdFlags::empty()).ok()
 }
 
-#[cfg(not(target_os = "linux"))]
-fn ourselves() -> Option<OwnedFd> {
-    None
-}
+const SHELL: &str = "/bin/sh";
 
 /// From its first moment on the helper ignores what may come to the process group of its owner. The helper
 /// itself ignores the rest.

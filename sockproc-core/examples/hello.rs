@@ -1,4 +1,4 @@
-//! What README.md shows: a command on the server that `$SOCKPROC_SOCKET` names.
+//! What README.md shows: a command on the server that `$SOCKPROC_SOCKET` names, else on a private helper.
 
 use sockproc_core::Error;
 use sockproc_core::client::Command;

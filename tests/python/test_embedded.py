@@ -168,13 +168,15 @@ def test_fifty_processes_that_start_at_once_have_one_each() -> None:
 def test_the_helper_is_no_child_of_its_owner() -> None:
     assert said_by(
         """
-        import os, sockproc
+        import os, sockproc, time
         helper = int(sockproc.run("echo $PPID").stdout)
         try:
             print(os.wait())
         except ChildProcessError:
             print("none")
         os.kill(helper, 9)
+        while os.path.exists(f"/proc/{helper}/fd/0"):
+            time.sleep(0.001)
         sockproc.run("true")
         try:
             print(os.wait())
@@ -380,7 +382,7 @@ def test_a_run_goes_on_when_its_helper_is_not_used_any_more(tmp_path: Path) -> N
 def test_a_helper_that_was_killed_is_started_anew() -> None:
     assert said_by(
         """
-        import os, sockproc
+        import os, sockproc, time
         try:
             sockproc.run("kill -9 $PPID; sleep 1000")
         except sockproc.ConnectionLost as error:
@@ -388,6 +390,9 @@ def test_a_helper_that_was_killed_is_started_anew() -> None:
         for _ in range(20):
             helper = int(sockproc.run("echo $PPID").stdout)
             os.kill(helper, 9)
+            # A signal takes its time. Until then the helper may even start a run.
+            while os.path.exists(f"/proc/{helper}/fd/0"):
+                time.sleep(0.001)
         print("done")
         """
     ) == ["lost", "True", "done"]
@@ -434,7 +439,10 @@ def test_a_signal_to_the_group_does_not_end_it_while_it_starts() -> None:
             helper = sockproc.Process("echo $PPID", stdout=-1)
             if not thread.is_alive() and not over.is_set():
                 thread.start()
-            os.kill(int(helper.communicate()[0]), 9)
+            helper = int(helper.communicate()[0])
+            os.kill(helper, 9)
+            while os.path.exists(f"/proc/{helper}/fd/0"):
+                over.wait(0.001)
         over.set()
         thread.join()
         print("done")

@@ -110,7 +110,7 @@ pub(super) fn serve_owner(owner: Owner, config: Config) -> io::Result<()> {
     let told = fcntl_dupfd_cloexec(owner.control(), 3)?;
     let served = run_owner(owner, config);
     if let Err(error) = &served {
-        Owner::refuse(&told, &error.to_string());
+        Owner::tell(&told, &error.to_string());
     }
     served
 }

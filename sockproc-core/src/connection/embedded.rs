@@ -1,17 +1,26 @@
 //! Runs on the private helper, which may have died.
 
-use super::{Connection, Destination, Progress, Receiver};
+use std::io;
+
+use super::{Connection, Destination, Progress, Receiver, Session};
 use crate::{Error, embedded};
 
 impl<R: Receiver> Connection<R> {
-    /// Whether `error` is the end of a helper that has not served this connection: nothing was run. A
-    /// helper says when it begins to serve; what was handed to it before it died may have run from then on.
+    /// Whether `error` is the end of a helper that has not read the whole request: nothing was run.
+    ///
+    /// Before the first answer only the request is sent. A socket of a pair that is closed with bytes
+    /// unread resets the other (unix(7)), as does one that was never taken out of the control socket. One
+    /// that has read them all ends in peace: then the command may have run.
     pub(super) fn is_unserved(&self, error: &Error) -> bool {
-        matches!(error, Error::Disconnected { .. })
-            && self
-                .link
-                .helper()
-                .is_some_and(|helper| !self.link.is_connected() || !helper.has_served())
+        let Error::Disconnected { source, .. } = error else {
+            return false;
+        };
+        let is_cut = matches!(
+            source.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        );
+        let is_unread = is_cut && matches!(self.session, Session::Opening(_));
+        self.link.helper().is_some() && (is_unread || !self.link.is_connected())
     }
 
     /// Has another helper be asked, unless that is of no use.
@@ -24,7 +33,7 @@ impl<R: Receiver> Connection<R> {
             return Err(reason);
         }
         if self.is_second_attempt {
-            return Err(helper.failed(std::io::Error::other("it has ended before it served")));
+            return Err(helper.failed(io::Error::other("it has ended before it served")));
         }
         self.is_second_attempt = true;
         self.wants_reconnect = true;

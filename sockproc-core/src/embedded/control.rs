@@ -3,8 +3,7 @@
 //! Its messages keep their limits (`SOCK_SEQPACKET`). The first is [`OWNER`], with a file that holds the
 //! environment for commands, in the form of environ(7), and the owner's pidfd where there is one. Each of
 //! the others hands over one end of a connection. The end of the file says that no more will come. The
-//! helper sends one message: [`SERVING`] before it takes the first connection, or, where it cannot
-//! serve, the reason.
+//! helper sends nothing, or, where it cannot serve, the reason.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -26,9 +25,6 @@ pub(super) const ENVIRONMENT: &str = "sockproc-environment";
 
 /// A connection.
 const RUN: &[u8] = b"run";
-
-/// What a helper says that serves.
-pub(crate) const SERVING: &[u8] = b"serving";
 
 /// The longest reason that is read.
 pub(crate) const REASON_LEN: usize = 1024;
@@ -66,8 +62,8 @@ impl Control {
         self.send(RUN, &[connection])
     }
 
-    /// Whether the helper has begun to serve, or has said why it cannot; `None` if it has said nothing.
-    pub(super) fn told(&self) -> Option<Result<(), String>> {
+    /// Why the helper could not serve, if it has said so.
+    pub(super) fn reason(&self) -> Option<String> {
         let mut buffer = [0; REASON_LEN];
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         let socket = self.socket.as_ref().filter(|_| self.is_open())?;
@@ -78,10 +74,7 @@ impl Control {
             error => Err(error),
         });
         match received {
-            Ok((len, _)) if len > 0 => Some(match &buffer[..len] {
-                SERVING => Ok(()),
-                reason => Err(String::from_utf8_lossy(reason).into_owned()),
-            }),
+            Ok((len, _)) if len > 0 => Some(String::from_utf8_lossy(&buffer[..len]).into_owned()),
             _ => None,
         }
     }

@@ -84,13 +84,8 @@ impl Helper {
 
     /// Why it could not serve, if it has said so.
     pub(crate) fn reason(&self) -> Option<Error> {
-        let reason = self.control.told()?.err()?;
+        let reason = self.control.reason()?;
         Some(self.failed(io::Error::other(reason)))
-    }
-
-    /// Whether it has begun to serve: what was handed over may have run.
-    pub(crate) fn has_served(&self) -> bool {
-        matches!(self.control.told(), Some(Ok(())))
     }
 
     /// The error of a helper that cannot be used.

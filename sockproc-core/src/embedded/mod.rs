@@ -35,7 +35,7 @@ use elsewhere as control;
 use elsewhere as start;
 
 #[cfg(feature = "cli")]
-pub(crate) use control::{OWNER, REASON_LEN, SERVING};
+pub(crate) use control::{OWNER, REASON_LEN};
 pub(crate) use helper::{Handed, Helper};
 pub use program::set_program;
 

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::accepted::Transport;
 use super::strangers::{Received, Strangers};
 use super::{Common, Server};
-use crate::embedded::{OWNER, REASON_LEN, SERVING};
+use crate::embedded::{OWNER, REASON_LEN};
 use crate::reactor::{ready_now, watch};
 
 /// The owner, at the other end of the control socket of [`embedded`](crate::embedded).
@@ -48,9 +48,14 @@ impl Owner {
     }
 
     /// Tells the owner why there will be no server.
-    pub(crate) fn refuse(control: &OwnedFd, reason: &str) {
+    pub(crate) fn tell(control: &OwnedFd, reason: &str) {
         let reason = reason.as_bytes();
-        tell(control, &reason[..reason.len().min(REASON_LEN)]);
+        // It may have gone.
+        let _ = send(
+            control,
+            &reason[..reason.len().min(REASON_LEN)],
+            SendFlags::NOSIGNAL,
+        );
     }
 
     /// The control socket.
@@ -69,7 +74,6 @@ impl Server {
         let _orphans = self.reap_orphans();
         let (running, mut all_ended) = mpsc::channel::<()>(1);
         let control = watch(owner.control, Interest::READABLE)?;
-        tell(control.get_ref(), SERVING);
         let pidfd = owner.pidfd.map(|pidfd| watch(pidfd, Interest::READABLE));
         let pidfd = pidfd.transpose()?;
         let died = async {
@@ -152,11 +156,6 @@ impl Common {
         }
         Ok(len > 0)
     }
-}
-
-fn tell(control: &OwnedFd, message: &[u8]) {
-    // The owner may have gone.
-    let _ = send(control, message, SendFlags::NOSIGNAL);
 }
 
 /// The variables of an environment in the form of environ(7).

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sockproc_core::connection::{Connection, Protocol};
+use sockproc_core::connection::{Connection, Destination, Protocol};
+use sockproc_core::embedded;
 use sockproc_core::proto::ExitStatus;
 
 use super::support::{DEADLINE, Driver, Server, Transport};
@@ -18,9 +19,14 @@ fn every_case_holds_for_both_clients() {
         for protocol in [Protocol::Classic, Protocol::Native, Protocol::Auto] {
             for transport in Transport::BOTH {
                 let server = Server::start(transport);
-                cases
-                    .iter()
-                    .for_each(|case| check((driver, protocol), &server, case));
+                let destination = Destination::from(server.address.clone());
+                for case in &cases {
+                    check((driver, protocol), &destination, case);
+                }
+            }
+            embedded::set_program([env!("CARGO_BIN_EXE_sockproc")]);
+            for case in &cases {
+                check((driver, protocol), &Destination::Embedded, case);
             }
             println!(
                 "conformance ({driver:?}, {protocol:?}): {} cases",
@@ -30,12 +36,12 @@ fn every_case_holds_for_both_clients() {
     }
 }
 
-fn check((driver, protocol): (Driver, Protocol), server: &Server, case: &Case) {
+fn check((driver, protocol): (Driver, Protocol), destination: &Destination, case: &Case) {
     let text = |key: &str| case.get(key).cloned().unwrap_or_default();
     let name = String::from_utf8(text("name")).unwrap();
     let (command, stdin) = (text("command"), text("stdin"));
     let run: Connection =
-        Connection::with_protocol(protocol, server.address.clone(), command, stdin).unwrap();
+        Connection::with_protocol(protocol, destination.clone(), command, stdin).unwrap();
     let output = driver.drive(run, DEADLINE);
     let output = output.unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(output.stdout == text("stdout"), "{name}: {output:?}");

@@ -506,10 +506,12 @@ def test_a_helper_that_cannot_be_is_an_error_that_says_why(tmp_path: Path) -> No
     broken.chmod(0o755)
     code = """
     import sockproc
-    try:
-        sockproc.run("true")
-    except sockproc.Error as error:
-        print(type(error).__name__, error.may_have_run, error)
+    for ask in (sockproc.Process, sockproc.Client().run, sockproc.run):
+        try:
+            ask("true")
+        except sockproc.Error as error:
+            told = type(error).__name__, error.may_have_run, error
+    print(*told)
     """
     name, has_run, *message = said_by(code, SOCKPROC_BIN="/nonexistent/sockproc")
     assert (name, has_run) == ("NoServer", "False")

@@ -77,25 +77,6 @@ def test_exceptions_derive_from_those_that_people_know() -> None:
     assert issubclass(sockproc.BadRequest, ValueError)
 
 
-def test_without_a_server_both_ways_to_name_one_are_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("SOCKPROC_BIN", "/nonexistent/sockproc")
-    for value in [None, ""]:
-        if value is None:
-            monkeypatch.delenv("SOCKPROC_SOCKET")
-        else:
-            monkeypatch.setenv("SOCKPROC_SOCKET", value)
-        told = r"\$SOCKPROC_BIN is .*server=.*\$SOCKPROC_SOCKET"
-        with pytest.raises(sockproc.NoServer, match=told) as raised:
-            run("true")
-        assert not raised.value.may_have_run
-        with pytest.raises(sockproc.NoServer, match=told):
-            sockproc.Client().run("true")
-        with pytest.raises(sockproc.NoServer, match=told):
-            sockproc.Process("true")
-
-
 @pytest.mark.parametrize("address", ["", "127.0.0.1:0", "70000", "example.org:80", 0])
 def test_what_is_no_address_is_refused_at_once(address: str | int) -> None:
     with pytest.raises(sockproc.BadAddress):

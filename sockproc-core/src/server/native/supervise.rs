@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::io::fcntl_dupfd_cloexec;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -11,7 +12,7 @@ use super::output::{Frames, Tally};
 use super::stdin::{self, Open};
 use crate::process::{Leader, Process, Reaped};
 use crate::proto::native::ServerSession;
-use crate::proto::{EndedBy, Exit, ExitStatus, Millis, OnDisconnect, Request, Stream};
+use crate::proto::{EndedBy, Exit, ExitStatus, Millis, OnDisconnect, Request, Stream, StreamMode};
 use crate::server::accepted::Transport;
 use crate::server::activity::Activity;
 use crate::server::budget::RunPermit;
@@ -71,6 +72,7 @@ impl Run<'_> {
             never = self.serve_client(&leader, open, &activity, &stop) => never,
             completion = complete => completion,
         };
+        let completion = self.hear_last(&leader, completion, &rules).await;
         conversation.let_be_left();
         out.finish().await;
         err.finish().await;
@@ -82,6 +84,35 @@ impl Run<'_> {
         conversation
             .say(|session| session.send_exited(&exit), None)
             .await;
+    }
+
+    /// A client that gives up closes its socket before the pipes that it reads. A leader that dies of such
+    /// a pipe may be seen first, as the client was heard at the beginning of this step: so hear it again,
+    /// or the rest of the tree would live on.
+    async fn hear_last(
+        &self,
+        leader: &Leader,
+        completion: Completion,
+        rules: &Rules<'_, Why>,
+    ) -> Completion {
+        let modes = [self.request.stdout, self.request.stderr];
+        if completion.ended.is_some() || !modes.contains(&StreamMode::Descriptor) {
+            return completion;
+        }
+        yield_now().await;
+        let why = if self.conversation.cancelled.get().is_some() {
+            Why::Said(EndedBy::Cancel)
+        } else if self.conversation.is_gone() && self.on_disconnect() == OnDisconnect::Kill {
+            Why::Gone
+        } else {
+            return completion;
+        };
+        rules.stop.stop(why);
+        let ended = Some(leader.terminate(rules.grace).await);
+        Completion {
+            ended,
+            ..completion
+        }
     }
 
     /// Everything that goes on beside the output; never resolves.

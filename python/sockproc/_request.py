@@ -26,6 +26,8 @@ def records(fields: Mapping[str, Field]) -> list[tuple[str, bytes]]:
 
 
 def _encoded(value: str | bytes | int) -> bytes:
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, int):
         return b"%d" % value
     return os.fsencode(value)
@@ -37,8 +39,12 @@ def environment(env: Mapping[Any, Any] | None) -> dict[str, Any]:
     Raises:
         ValueError: a name has an equals sign in it.
     """
+    if env is None:
+        # Bytes already, and without an equals sign in any name.
+        ours = [name + b"=" + value for name, value in os.environb.items()]
+        return {"clear_env": True, "env": ours}
     entries: list[bytes] = []
-    for name, value in (os.environb if env is None else env).items():
+    for name, value in env.items():
         name = os.fsencode(name)
         if b"=" in name:
             raise ValueError("illegal environment variable name")

@@ -7,6 +7,7 @@ mod disconnect;
 mod hostile;
 mod limits;
 mod linger;
+mod on_time;
 mod opening;
 mod overload;
 mod signals;

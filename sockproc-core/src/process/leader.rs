@@ -171,12 +171,32 @@ impl Leader {
         }
         self.exited().await;
         loop {
-            if let Some(reaped) = self.claim.wait()? {
-                return Ok(reaped);
+            match self.claim.wait() {
+                Ok(Some(reaped)) => return Ok(reaped),
+                Ok(None) => {}
+                Err(error) => return self.stolen().await.ok_or(error),
             }
             // A tracer has it (ptrace(2)), and our turn comes when that lets go of it.
             sleep(LOOK_PAUSE).await;
         }
+    }
+
+    /// How it ended, after something else in this process has waited for it; its processor time is lost.
+    async fn stolen(&self) -> Option<Reaped> {
+        /// The thief may be about to finish.
+        const LOOKS: u32 = 10;
+        for _ in 0..LOOKS {
+            if let Some(status) = sys::stolen_status(self.pidfd()) {
+                let (user, system) = (Duration::ZERO, Duration::ZERO);
+                return Some(Reaped {
+                    status,
+                    user,
+                    system,
+                });
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        None
     }
 
     pub(crate) fn pid(&self) -> i32 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, setrlimit, waitpid};
 use tokio::io::Interest;
 
 use super::spawner::Started;
@@ -49,6 +49,37 @@ async fn a_leader_that_the_reactor_does_not_take_runs_to_its_end() {
     drop(ours.stdin);
     let reaped = leader.reap().await.unwrap();
     assert_eq!(reaped.status.decode(), ExitStatus::Code(3));
+}
+
+#[tokio::test]
+async fn a_status_that_another_has_taken_is_the_kernels_or_unknown() {
+    let spawner = Spawner::new(None, Duration::ZERO, 0).unwrap();
+    for (line, status) in [("exit 3", ExitStatus::Code(3)), ("kill -9 $$", KILLED)] {
+        let spec = spec(Request::line(line));
+        let Process { leader, .. } = Process::spawn(&spawner, spec, &Arc::default())
+            .await
+            .unwrap();
+        leader.exited().await;
+        let stolen = waitpid(Pid::from_raw(leader.pid()), WaitOptions::empty()).unwrap();
+        assert!(stolen.is_some());
+        match leader.reap().await {
+            Ok(reaped) => assert_eq!(reaped.status.decode(), status),
+            // Linux 6.15 tells.
+            Err(error) => assert!(release() < (6, 15), "{error}"),
+        }
+    }
+}
+
+const KILLED: ExitStatus = ExitStatus::Signal {
+    signal: 9,
+    core_dumped: false,
+};
+
+/// The kernel's.
+fn release() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 #[tokio::test]

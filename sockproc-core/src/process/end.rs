@@ -91,7 +91,8 @@ impl Ender {
 
     /// The group gets its signals here and now: a command that is to be ended goes on no longer than it
     /// must. One call reaches all of the group, so that no member can fork away from it.
-    fn begin(&self, tree: Tree, grace: Duration, tell: Option<Tell>) {
+    fn begin(&self, mut tree: Tree, grace: Duration, tell: Option<Tell>) {
+        tree.remember_descendants();
         let signals: &[Signal] = match grace {
             Duration::ZERO => &[Signal::KILL],
             _ => first_signals(&tree),

@@ -4,17 +4,17 @@
 //! here waits for "any" child: that would take the wait statuses of leaders.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 use tokio::sync::Notify;
 
 use super::leader::Reaped;
 use super::newborn::Newborn;
+use super::process_table::children_of;
 use super::sys;
 
 /// A registry of the leaders that have not been reaped.
@@ -84,7 +84,7 @@ impl Leaders {
     /// Waits for every child that has exited and is no leader. Returns whether there is any child left.
     pub(crate) fn reap_orphans(&self) -> bool {
         let mut is_left = false;
-        for pid in children() {
+        for pid in children_of(getpid()) {
             let children = self.children();
             let mut newborn = children.newborn.iter();
             let is_leader = children.leaders.contains(&pid)
@@ -98,19 +98,4 @@ impl Leaders {
     fn children(&self) -> MutexGuard<'_, Children> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Our children, of whichever thread (proc_pid_children(5)).
-fn children() -> impl Iterator<Item = Pid> {
-    let tasks = fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| {
-        let pids = list
-            .split_ascii_whitespace()
-            .map(|pid| pid.parse().ok().and_then(Pid::from_raw));
-        pids.flatten().collect::<Vec<_>>()
-    })
 }

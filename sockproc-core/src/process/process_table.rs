@@ -72,6 +72,35 @@ impl ProcessTable {
     }
 }
 
+/// The children of a process, of whichever thread of it (proc_pid_children(5)).
+pub(super) fn children_of(pid: Pid) -> Vec<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    let tasks = tasks.into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let pids = lists.flat_map(|list| {
+        let pids = list.split_ascii_whitespace();
+        let pids = pids.map(|pid| pid.parse().ok().and_then(Pid::from_raw));
+        pids.flatten().collect::<Vec<_>>()
+    });
+    pids.collect()
+}
+
+/// What descends from a process at this moment, as far as [`MAX_DESCENDANTS`]. The parents' own lists say
+/// so: where there are few of them, that takes less time than to read all of /proc.
+pub(super) fn descendants(pid: Pid) -> Vec<Entry> {
+    let mut found: Vec<Entry> = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop().filter(|_| found.len() < MAX_DESCENDANTS) {
+        let children = children_of(parent);
+        found.extend(children.iter().filter_map(|&child| Entry::read(child)));
+        parents.extend(children);
+    }
+    found
+}
+
+/// More processes than a run has that is not about to do harm.
+const MAX_DESCENDANTS: usize = 1024;
+
 impl FromIterator<Entry> for ProcessTable {
     fn from_iter<T: IntoIterator<Item = Entry>>(entries: T) -> Self {
         let mut table = Self::default();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::process::{Pid, getpid};
 
 use super::cgroup::RunCgroup;
-use super::process_table::{ChildEnd, Entry, ProcessTable};
+use super::process_table::{ChildEnd, Entry, ProcessTable, descendants};
 use crate::threads::Threads;
 
 /// The processes of one run. Its leader must stay unreaped as long as this is used: the zombie pins
@@ -58,6 +58,14 @@ impl Tree {
     /// The cgroup of all members, if there is one.
     pub(super) fn cgroup(&self) -> Option<&RunCgroup> {
         self.marks.cgroup.as_deref()
+    }
+
+    /// Takes in who descends from the leader now. Once it dies, nothing may tell that they did: not those
+    /// that are in sessions of their own and hold no pipe of ours.
+    pub(super) fn remember_descendants(&mut self) {
+        let entries = descendants(self.leader).into_iter();
+        self.known
+            .extend(entries.map(|entry| (entry.pid, entry.started)));
     }
 
     /// The members that are alive at the moment of `table`. `leaders` are the leaders of all runs:

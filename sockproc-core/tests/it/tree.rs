@@ -10,6 +10,7 @@ use crate::support::{
 on_both_transports!(
     a_pipeline_is_ended,
     a_child_in_a_session_of_its_own_that_keeps_the_pipes_is_ended,
+    a_child_in_a_session_of_its_own_that_lets_go_of_the_pipes_is_ended,
     an_orphan_that_keeps_a_pipe_is_ended,
     an_orphan_of_a_leader_that_has_exited_is_ended,
     a_tree_that_ignores_sigterm_is_ended,
@@ -39,6 +40,14 @@ fn a_child_in_a_session_of_its_own_that_keeps_the_pipes_is_ended(on: Transport) 
         on,
         "setsid sh -c 'trap \"\" TERM; sleep 1000; :' & sleep 1000; :",
         4,
+    );
+}
+
+fn a_child_in_a_session_of_its_own_that_lets_go_of_the_pipes_is_ended(on: Transport) {
+    ended(
+        on,
+        "setsid sleep 1000 </dev/null >/dev/null 2>&1 & sleep 1000; :",
+        3,
     );
 }
 

@@ -89,6 +89,8 @@ fn spill_files_have_no_names_and_end_with_their_run() {
     let server = setup
         .serve(["--spill-dir".as_ref(), spill.as_os_str()])
         .start();
+    // Once it answers it has opened all that it keeps open.
+    assert_eq!(server.run("echo hi").out(), "hi\n");
     let fds = server.fd_count();
     let mut connection = server.send(request(
         "head -c 20000000 /dev/zero; head -c 20000000 /dev/zero >&2",

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsString, c_int};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use super::end::Ender;
 use super::leader::Claim;
 use super::newborn::Newborn;
 use super::pipes::TheirEnds;
-use super::slots::Slots;
-use super::spawn::{self, Place, Plan};
+use super::slots::{Lent, Slots};
+use super::spawn::{self, Place, Plan, Source};
 use super::spec::{Spec, environment};
 use super::start_error::{StartError, StartStep};
 use super::stdin_guard::StdinGuard;
@@ -192,10 +192,7 @@ impl Spawner {
         let environment = spec.environment(&self.inherited.environment)?;
         let programs = spec.programs(&environment)?;
         let mut fds = spec.fds(pipes)?;
-        // What a client has passed is not put anywhere: closing it again may take as long as it likes.
-        let is_ours = spec.passes_nothing() && spec.identity.is_none();
-        let ours = [0, 1, 2].map(|number| pipes.0[number].as_ref().map(AsFd::as_fd));
-        let lent = is_ours.then(|| self.slots.lend(&mut fds, ours)).flatten();
+        let lent = self.lend(spec, pipes, &mut fds);
         let (pid, pidfd) = self.leaders().add_leader(newborn, |newborn| {
             let mut plan = Plan {
                 programs: &programs,
@@ -224,5 +221,20 @@ impl Spawner {
         })?;
         let claim = Claim::new(pid, marks, self.ender.clone());
         Ok(Started { claim, pidfd })
+    }
+
+    /// Puts the ends of the run's pipes where its child need not copy all of our descriptors.
+    fn lend(
+        &self,
+        spec: &Spec,
+        pipes: &TheirEnds,
+        fds: &mut [(Source, RawFd)],
+    ) -> Option<Lent<'_>> {
+        // What a client has passed is not put anywhere: closing it again may take as long as it likes.
+        if !spec.passes_nothing() || spec.identity.is_some() {
+            return None;
+        }
+        let ours = [0, 1, 2].map(|number| pipes.0[number].as_ref().map(AsFd::as_fd));
+        self.slots.lend(fds, ours)
     }
 }

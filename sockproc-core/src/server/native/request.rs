@@ -88,8 +88,7 @@ pub(crate) async fn begin<'a>(
         });
     }
     drop(idle);
-    let asked = first.ok().filter(|asked| !matches!(asked, Asked::Gone));
-    let Some(asked) = asked else {
+    let Some(asked) = first.ok().filter(|asked| !matches!(asked, Asked::Gone)) else {
         debug!(id, "client gone before its request was whole");
         return None;
     };

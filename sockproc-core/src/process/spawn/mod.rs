@@ -125,10 +125,10 @@ impl Plan<'_> {
         if self.slots.is_some() {
             flags |= libc::CLONE_FILES;
         }
-        let cloned = self.clone_child(flags, &raw mut pidfd);
+        // A clone that fails late, at pids.max, has written a number that is no descriptor any more.
+        let pid = self.clone_child(flags, &raw mut pidfd)?;
         // SAFETY: the kernel has just made this descriptor for us.
         let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
-        let pid = cloned?;
         if let Some(fault) = self.fault {
             self.newborn.reap(pid);
             return Err(fault.into());

@@ -85,21 +85,26 @@ pub(super) fn children_of(pid: Pid) -> Vec<Pid> {
     pids.collect()
 }
 
-/// What descends from a process at this moment, as far as [`MAX_DESCENDANTS`]. The parents' own lists say
+/// What descends from a process at this moment, [`MAX_DESCENDANTS`] of them at most. The parents' own lists say
 /// so: where there are few of them, that takes less time than to read all of /proc.
 pub(super) fn descendants(pid: Pid) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
     let mut parents = vec![pid];
     while let Some(parent) = parents.pop().filter(|_| found.len() < MAX_DESCENDANTS) {
-        let children = children_of(parent);
-        found.extend(children.iter().filter_map(|&child| Entry::read(child)));
-        parents.extend(children);
+        let children = children_of(parent).into_iter();
+        let children = children.take(MAX_DESCENDANTS - found.len());
+        // The number of a child that has been reaped meanwhile may be another's.
+        let children = children
+            .filter_map(|child| Entry::read(child).filter(|entry| entry.parent == Some(parent)));
+        let first = found.len();
+        found.extend(children);
+        parents.extend(found[first..].iter().map(|entry| entry.pid));
     }
     found
 }
 
-/// More processes than a run has that is not about to do harm.
-const MAX_DESCENDANTS: usize = 1024;
+/// More than most runs have. They are read before the first signal, while the command goes on.
+const MAX_DESCENDANTS: usize = 64;
 
 impl FromIterator<Entry> for ProcessTable {
     fn from_iter<T: IntoIterator<Item = Entry>>(entries: T) -> Self {
@@ -247,5 +252,25 @@ mod tests {
         drop(write);
         assert!(!holds(&[end(true)]) && holds(&[end(false)]));
         assert!(!holds(&[]));
+    }
+
+    #[test]
+    fn no_more_than_so_many_descendants_are_read() {
+        let sleeps = "for i in $(seq 100); do sleep 1000 & done; echo ready; wait";
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", sleeps])
+            .stdout(std::process::Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        let stdout = shell.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(stdout, &mut ready).unwrap();
+        let leader = Pid::from_child(&shell);
+        let found = descendants(leader);
+        let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        shell.wait().unwrap();
+        assert_eq!(found.len(), MAX_DESCENDANTS);
+        assert!(found.iter().all(|entry| entry.parent == Some(leader)));
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid,
+};
 
 use super::process_table::has_executed;
 
@@ -74,8 +76,20 @@ impl Newborn {
     /// # Errors
     /// It was killed before, and has been waited for.
     pub(super) fn end(&self, pid: Pid) -> io::Result<()> {
-        self.state().is_ours = false;
-        if !self.state().is_given_up || has_executed(pid) {
+        let is_given_up = {
+            let mut state = self.state();
+            state.is_ours = false;
+            state.is_given_up
+        };
+        if !is_given_up || has_executed(pid) {
+            return Ok(());
+        }
+        // The kernel lets us go on a moment before it says that the child has executed its program. Once
+        // the child is dead, what it says is final.
+        let _ = kill_process(pid, Signal::KILL);
+        let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), exited));
+        if has_executed(pid) {
             return Ok(());
         }
         let _ = waitpid(Some(pid), WaitOptions::empty());

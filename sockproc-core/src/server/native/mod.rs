@@ -32,6 +32,9 @@ use conversation::Conversation;
 use request::{Asked, Begun};
 use supervise::{Run, after};
 
+/// The greeting goes together with STARTED if that comes so soon.
+const GREETING_PATIENCE: Duration = Duration::from_millis(20);
+
 /// After the last frame a client has this long to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -92,7 +95,12 @@ impl<'a> Exchange<'a> {
         };
         match answered {
             Ok(()) => {
-                self.conversation.flush_last().await;
+                // A client may first write all that its credit allows, and only then read.
+                tokio::select! {
+                    biased;
+                    () = self.conversation.flush_last() => {}
+                    () = self.conversation.discard() => {}
+                }
                 self.see_off().await;
             }
             Err(refusal) => Box::pin(self.refuse(refusal)).await,
@@ -116,7 +124,18 @@ impl<'a> Exchange<'a> {
             never = conversation.flush_and_pend() => never,
         };
         drop(charge);
-        match run::start(common, request, passed, permit, given_up).await {
+        let started = run::start(common, request, passed, permit, given_up);
+        // Nor does it wait for a start that hangs: its client may want to cancel it.
+        let greet = async {
+            sleep(GREETING_PATIENCE).await;
+            conversation.flush_and_pend().await
+        };
+        let started = tokio::select! {
+            biased;
+            started = started => started,
+            never = greet => never,
+        };
+        match started {
             Ok((process, permit)) => {
                 let run = Run {
                     conversation,

@@ -111,6 +111,7 @@ impl<R: Receiver> Connection<R> {
             link,
             session,
             outgoing,
+            early: Vec::new(),
             receiver,
             plan: Box::new(plan),
             wants_reconnect: false,

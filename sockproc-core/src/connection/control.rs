@@ -58,7 +58,7 @@ impl<R: Receiver> Connection<R> {
     /// signal's, and once the run is over.
     pub fn signal(&mut self, number: u8, to: SignalTo) -> Result<(), Error> {
         let frame = self.session.send_signal(number, to)?;
-        self.outgoing.push(frame);
+        self.push_control(frame);
         Ok(())
     }
 
@@ -69,8 +69,17 @@ impl<R: Receiver> Connection<R> {
     /// [`Error::Unsupported`] on the classic protocol, [`Error::Request`] once the run is over.
     pub fn cancel(&mut self) -> Result<(), Error> {
         let frame = self.session.send_cancel()?;
-        self.outgoing.push(frame);
+        self.push_control(frame);
         Ok(())
+    }
+
+    /// Before the server has answered, the request may still be held back or go to another one, and all
+    /// that is sent is the request.
+    fn push_control(&mut self, frame: Bytes) {
+        match self.session {
+            Session::Opening(_) => self.early.push(frame),
+            _ => self.outgoing.push(frame),
+        }
     }
 
     /// Where what the server says goes.

@@ -61,6 +61,9 @@ impl<R: Receiver> Connection<R> {
                     if let Some(request) = self.session.become_native(&rest) {
                         self.outgoing.push(request);
                     }
+                    for frame in std::mem::take(&mut self.early) {
+                        self.outgoing.push(frame);
+                    }
                     // The socket was not asked for room: nothing waited for it.
                     self.outgoing.send(&self.link.socket, &mut self.session)?;
                     Ok(())

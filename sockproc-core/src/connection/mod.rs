@@ -48,6 +48,7 @@ mod wait;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+use bytes::Bytes;
 use link::{Link, Reached};
 use outgoing::Outgoing;
 use plan::no_native;
@@ -79,6 +80,8 @@ pub struct Connection<R: Receiver = Collected> {
     link: Link,
     session: Session,
     outgoing: Outgoing,
+    /// Signals, and what cancels the run, until the server has answered.
+    early: Vec<Bytes>,
     receiver: R,
     plan: Box<Plan>,
     /// The next call begins anew on another connection.

@@ -1,6 +1,6 @@
 //! What only a look inside can show.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::*;
@@ -69,4 +69,39 @@ fn a_full_backlog_is_asked_again_ever_later_but_never_after_more_than_50_ms() {
         delays.push(delay.as_millis());
     }
     assert_eq!(delays, [2, 4, 8, 16, 32, 50, 50, 50]);
+}
+
+/// Whether a request is held back until the server has answered, or sent with the opening.
+#[test]
+fn a_cancel_before_the_first_answer_is_sent_behind_it() {
+    for protocol in [Protocol::Auto, Protocol::Native] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let address = Address::unix(path).unwrap();
+        let mut run: Connection = Connection::with_protocol(protocol, address, "true", "").unwrap();
+        assert!(matches!(run.on_ready(Interest::NONE), Ok(Progress::Wait)));
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let mut seen = Vec::new();
+        run.cancel().unwrap();
+        assert!(matches!(
+            run.on_ready(Interest::WRITABLE),
+            Ok(Progress::Wait)
+        ));
+        let _ = peer.read_to_end(&mut seen);
+        peer.write_all(b"#sockproc/2\r\n").unwrap();
+        assert!(matches!(
+            run.on_ready(Interest::READABLE),
+            Ok(Progress::Wait)
+        ));
+        let _ = run.on_ready(Interest::WRITABLE).unwrap();
+        let before = seen.len();
+        let _ = peer.read_to_end(&mut seen);
+        const CANCEL: &[u8] = &[5, 0, 0, 0, 0];
+        assert!(seen.ends_with(CANCEL), "{protocol:?}: {seen:?}");
+        assert!(seen.len() > before);
+        let request = seen.windows(5).position(|bytes| bytes == b"line=").unwrap();
+        assert!(request < seen.len() - CANCEL.len());
+    }
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use rustix::fs::{Access, access};
 
+use super::identity::Identity;
 use crate::Error;
 
 /// Says which program becomes the helper: the path of a `sockproc` binary, or an interpreter and what has
 /// it run the command line of this crate, with the word [`ARGUMENT`](super::ARGUMENT) behind that. The next helper that is started is of this program, unless
-/// `$SOCKPROC_BIN` names another.
+/// `$SOCKPROC_BIN` names another. In a set-user-ID program that variable and the `PATH` do not count.
 ///
 /// ```no_run
 /// sockproc_core::embedded::set_program(["/opt/app/bin/sockproc"]);
@@ -30,7 +31,10 @@ pub(super) fn find() -> Result<Vec<OsString>, Error> {
         let reason = "there are private helpers on Linux only";
         return Err(missing(reason.to_owned()));
     }
-    if let Some(named) = env::var_os("SOCKPROC_BIN").filter(|named| !named.is_empty()) {
+    // Who started a set-user-ID program chose its environment, and must not choose what runs as its user.
+    let is_ours = Identity::now().is_plain();
+    let named = env::var_os("SOCKPROC_BIN").filter(|named| is_ours && !named.is_empty());
+    if let Some(named) = named {
         return match look_up(&named) {
             Some(path) => Ok(vec![path]),
             None => Err(missing(format!(
@@ -40,6 +44,7 @@ pub(super) fn find() -> Result<Vec<OsString>, Error> {
     }
     if let Some(words) = &*PROGRAM.load()
         && let Some((program, rest)) = words.split_first()
+        && (is_ours || program.as_encoded_bytes().contains(&b'/'))
     {
         return match look_up(program) {
             Some(path) => Ok([path].into_iter().chain(rest.iter().cloned()).collect()),
@@ -48,7 +53,7 @@ pub(super) fn find() -> Result<Vec<OsString>, Error> {
             ))),
         };
     }
-    match look_up(OsStr::new(BINARY)) {
+    match look_up(OsStr::new(BINARY)).filter(|_| is_ours) {
         Some(path) => Ok(vec![path]),
         None => Err(missing(format!(
             "there is no {BINARY:?} on the PATH to be a private helper, and $SOCKPROC_BIN names none"

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use sockproc_core::{Error, blocking, embedded};
 
-use super::{alone, helper, lives, pid_of};
+use super::{alone, helper, is_alone, lives, myself, pid_of};
 use crate::support::poll_until;
 
 #[test]
@@ -36,6 +36,38 @@ fn no_command_is_run_twice_when_its_helper_dies() {
             }
         },
     );
+}
+
+/// Whoever starts a set-user-ID program chooses its environment.
+#[test]
+fn a_set_user_id_program_runs_no_helper_that_its_caller_names() {
+    use std::os::unix::fs::PermissionsExt;
+
+    use nix::unistd::{Uid, setresuid};
+
+    if !Uid::effective().is_root() {
+        return; // No other user's program can be imitated.
+    }
+    let name = "failures::a_set_user_id_program_runs_no_helper_that_its_caller_names";
+    if is_alone(name) {
+        embedded::set_program(["sockproc"]);
+        setresuid(Uid::from_raw(65534), Uid::from_raw(0), Uid::from_raw(0)).unwrap();
+        let error = blocking::Command::new("true").output().unwrap_err();
+        assert!(matches!(error, Error::NoServer { .. }), "{error:?}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = dir.path().join("sockproc");
+    std::fs::write(&script, "#!/bin/sh\ntouch \"${0%/*}/trace\"\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = myself(name)
+        .env("SOCKPROC_BIN", &script)
+        .env("PATH", dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!dir.path().join("trace").exists());
 }
 
 /// The helper that is started once this one is dead. Until it is, runs may be handed to it, and those

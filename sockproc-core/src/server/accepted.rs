@@ -138,9 +138,20 @@ impl Accepted {
         }
     }
 
-    /// Not in the future of a connection: it would be as large as this buffer.
+    /// Mostly there is nothing: the long buffer is made only where there is much.
     fn try_discard(&self) -> io::Result<usize> {
-        self.try_read(&mut [0; DISCARD_LEN])
+        let len = self.try_read(&mut [0; RECEIVE_LEN])?;
+        if len < RECEIVE_LEN {
+            return Ok(len);
+        }
+        // What fails here fails again at the next call.
+        Ok(len + self.try_discard_more().unwrap_or(0))
+    }
+
+    /// A function of its own, as its buffer takes time even where it is not used.
+    #[inline(never)]
+    fn try_discard_more(&self) -> io::Result<usize> {
+        self.try_read(&mut [0; DISCARD_LEN - RECEIVE_LEN])
     }
 
     /// Reads what is there now, or fails with `WouldBlock`.
@@ -246,9 +257,6 @@ impl Accepted {
             let Ok(mut guard) = self.fd.ready(Interest::WRITABLE).await else {
                 return;
             };
-            if self.is_hung_up() {
-                return;
-            }
             guard.clear_ready();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsString, c_int};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ use crate::threads::Threads;
 
 /// This many starts may hang in the kernel, as those of programs on a hung mount do.
 const MAX_STARTS: usize = 64;
+
+/// To copy so many descriptors takes no longer than to put three of them elsewhere and back.
+const FEW_FDS: RawFd = 64;
 
 /// Starts commands with what they inherit from this process, read once.
 #[derive(Clone)]
@@ -235,6 +238,11 @@ impl Spawner {
             return None;
         }
         let ours = [0, 1, 2].map(|number| pipes.0[number].as_ref().map(AsFd::as_fd));
+        // The kernel gives the lowest free number: where these are low, few are open.
+        let is_low = |fd: &BorrowedFd<'_>| fd.as_raw_fd() < FEW_FDS;
+        if ours.iter().flatten().all(is_low) {
+            return None;
+        }
         self.slots.lend(fds, ours)
     }
 }

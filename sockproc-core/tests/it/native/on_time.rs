@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sockproc_core::proto::{ClientEvent, EndedBy, Exit, Millis, RefusalKind, Request};
+use sockproc_core::proto::{ClientEvent, EndedBy, Millis, RefusalKind, Request};
 
-use super::client::{Client, argv};
+use super::client::{Client, Told, argv};
 use crate::support::{TestServer, Transport, on_both_transports};
 
 on_both_transports!(
@@ -12,6 +12,12 @@ on_both_transports!(
     an_idle_timeout_is_on_time,
     a_queue_timeout_is_on_time,
 );
+
+const TELLS_OF_SIGTERM: [&str; 3] = [
+    "sh",
+    "-c",
+    "trap 'echo; exit' TERM; while :; do sleep 1000 & wait; done",
+];
 
 const LIMIT: Duration = Duration::from_millis(250);
 
@@ -23,16 +29,16 @@ const TRIES: usize = 40;
 
 fn a_timeout_is_on_time(on: Transport) {
     let server = on.server();
-    let mut request = argv(&["sleep", "1000"]);
+    let mut request = argv(&TELLS_OF_SIGTERM);
     request.limits.timeout = millis();
-    on_time(|| wall(&server, &request, EndedBy::Timeout));
+    on_time(|| fires(&server, &request, EndedBy::Timeout));
 }
 
 fn an_idle_timeout_is_on_time(on: Transport) {
     let server = on.server();
-    let mut request = argv(&["sleep", "1000"]);
+    let mut request = argv(&TELLS_OF_SIGTERM);
     request.limits.idle_timeout = millis();
-    on_time(|| wall(&server, &request, EndedBy::IdleTimeout));
+    on_time(|| fires(&server, &request, EndedBy::IdleTimeout));
 }
 
 fn a_queue_timeout_is_on_time(on: Transport) {
@@ -80,15 +86,23 @@ fn on_time(mut try_once: impl FnMut() -> Duration) {
     panic!("late: {least:?}");
 }
 
-/// How long a run took that the server has ended, as it tells.
+/// When the command of a run that the server ends tells of its SIGTERM, from the request on.
 #[track_caller]
-fn wall(server: &TestServer, request: &Request, why: EndedBy) -> Duration {
-    let told = Client::run(server, request);
-    let Exit {
-        ended_by, wall_us, ..
-    } = *told.exit();
-    assert_eq!(ended_by, Some(why));
-    Duration::from_micros(wall_us)
+fn fires(server: &TestServer, request: &Request, why: EndedBy) -> Duration {
+    let mut client = Client::open(server);
+    let run = client.session.send_run(request).unwrap();
+    let asked = Instant::now();
+    client.connection.send(run);
+    // One that is not so far as to tell leaves nothing to measure.
+    let (mut told, mut took) = (Told::default(), Duration::MAX);
+    while let Some(event) = client.next() {
+        if let ClientEvent::Data { .. } = event {
+            took = asked.elapsed();
+        }
+        told.take(event);
+    }
+    assert_eq!(told.exit().ended_by, Some(why));
+    took
 }
 
 fn millis() -> Option<Millis> {

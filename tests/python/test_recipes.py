@@ -50,6 +50,14 @@ def ask(path: Path, method: str, target: str, body: bytes = b"") -> bytes:
         connection.close()
 
 
+def is_ready(path: Path) -> bool:
+    """Whether there is this file; a socket is there a moment before someone listens."""
+    if not path.is_socket():
+        return path.exists()
+    with socket.socket(socket.AF_UNIX) as asking:
+        return asking.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def program(*command: str | Path, ready: Path, **env: str) -> Generator[None]:
     """Runs a program of the environment in the recipes' directory, until the end of the block."""
@@ -58,7 +66,7 @@ def program(*command: str | Path, ready: Path, **env: str) -> Generator[None]:
     with subprocess.Popen(words, cwd=RECIPES, env=environment) as process:
         try:
             wait_until(
-                lambda: ready.exists() or process.poll() is not None,
+                lambda: is_ready(ready) or process.poll() is not None,
                 f"start of {words}",
             )
             assert process.poll() is None

@@ -1,11 +1,13 @@
 //! A socket whose operations wait until a deadline, for a host that has a protocol session of its own.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::link::{Link, Reached};
 use super::{Deadline, Interest, wait};
+use crate::embedded::Helper;
 use crate::{Address, Error, embedded};
 
 /// A connection to a server, and nothing but its bytes.
@@ -38,14 +40,14 @@ impl BlockingSocket {
             match link.connect(is_writable)? {
                 Reached::Server => return Ok(Self(link)),
                 Reached::Backlog(_) if patience.has_passed() => {
-                    return failed(&address, io::ErrorKind::WouldBlock.into());
+                    return failed(&address, ErrorKind::WouldBlock.into());
                 }
                 Reached::Backlog(delay) => {
                     std::thread::sleep(patience.left().map_or(delay, |left| left.min(delay)));
                 }
                 Reached::Nothing => match ready(&link, Interest::WRITABLE, deadline) {
                     Ok(()) => is_writable = true,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) => return failed(&address, error),
                 },
             }
@@ -59,14 +61,23 @@ impl BlockingSocket {
     /// [`Error::NoServer`] or [`Error::Helper`] if there can be none, and as [`connect`](Self::connect):
     /// an [`Error::Disconnected`] in place of its error.
     pub fn connect_to_helper(patience: Deadline) -> Result<Self, Error> {
-        let mut link = Link::to_helper(embedded::helper_of_now()?)?;
-        let mut is_second_attempt = false;
+        match Self::hand_over_to(&embedded::helper_of_now()?, patience) {
+            Err(Error::Disconnected { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+                Self::hand_over_to(&embedded::helper_of_now()?, patience)
+            }
+            connected => connected,
+        }
+    }
+
+    /// Has a new connection served by `helper`; one that has died is forgotten, and may have said why.
+    fn hand_over_to(helper: &Arc<Helper>, patience: Deadline) -> Result<Self, Error> {
+        let mut link = Link::to_helper(helper.clone())?;
         loop {
             match link.connect(true) {
                 Ok(Reached::Backlog(_)) if patience.has_passed() => {
                     return Err(Error::Disconnected {
                         sent: false,
-                        source: io::ErrorKind::WouldBlock.into(),
+                        source: ErrorKind::WouldBlock.into(),
                     });
                 }
                 Ok(Reached::Backlog(delay)) => {
@@ -74,12 +85,8 @@ impl BlockingSocket {
                 }
                 Ok(_) => return Ok(Self(link)),
                 Err(error) => {
-                    let Some(helper) = link.helper().filter(|_| !is_second_attempt) else {
-                        return Err(error);
-                    };
                     embedded::forget(helper);
-                    is_second_attempt = true;
-                    link = Link::to_helper(embedded::helper_of_now()?)?;
+                    return Err(helper.reason().unwrap_or(error));
                 }
             }
         }
@@ -101,7 +108,7 @@ impl BlockingSocket {
     pub fn send(&self, data: &[u8], deadline: Deadline) -> io::Result<usize> {
         loop {
             match self.0.socket.send(&[data, &[], &[], &[]], &[]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     ready(&self.0, Interest::WRITABLE, deadline)?;
                 }
                 result => return result,
@@ -116,7 +123,7 @@ impl BlockingSocket {
     pub fn receive(&mut self, buf: &mut [u8], deadline: Deadline) -> io::Result<usize> {
         loop {
             match self.0.socket.reader().read(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     ready(&self.0, Interest::READABLE, deadline)?;
                 }
                 result => return result,
@@ -144,9 +151,24 @@ fn ready(link: &Link, interest: Interest, deadline: Deadline) -> io::Result<()> 
         return Ok(());
     }
     match deadline.has_passed() {
-        true => Err(io::ErrorKind::TimedOut.into()),
-        false => Err(io::ErrorKind::Interrupted.into()),
+        true => Err(ErrorKind::TimedOut.into()),
+        false => Err(ErrorKind::Interrupted.into()),
     }
 }
 
 const SLICE: Duration = Duration::from_millis(250);
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_that_died_before_it_was_asked_says_why() {
+        let helper = Arc::new(Helper::dead("too few open files"));
+        let error = BlockingSocket::hand_over_to(&helper, Deadline::after(None)).unwrap_err();
+        let Error::Helper { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(source.to_string(), "too few open files");
+    }
+}

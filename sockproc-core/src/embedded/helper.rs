@@ -50,6 +50,20 @@ impl Helper {
         }
     }
 
+    /// One that has said why it cannot serve, and ended.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn dead(reason: &str) -> Self {
+        let (control, its) = Control::new().expect("a socket pair");
+        rustix::net::send(&its, reason.as_bytes(), rustix::net::SendFlags::empty())
+            .expect("room for it");
+        Self {
+            control,
+            identity: Identity::now(),
+            inherited: Inherited::now(),
+            program: "sockproc".into(),
+        }
+    }
+
     /// Whether it runs commands as this process would, as far as that can be told.
     pub(super) fn is_ours(&self) -> bool {
         self.control.is_open() && self.identity == Identity::now()

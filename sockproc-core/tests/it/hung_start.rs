@@ -158,13 +158,13 @@ fn in_directory(place: &Path) -> Request {
     request
 }
 
-/// Once it is seen that starts hang, the others do not wait at all.
+/// Once it is seen that starts hang, the others do not wait at all. What else runs on the machine may
+/// delay one of them, but not all.
 #[track_caller]
 fn delays_no_other(server: &TestServer) {
-    let times = (0..20).map(|_| {
+    poll_until(|| {
         let begin = Instant::now();
         assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
-        begin.elapsed()
+        begin.elapsed() < Duration::from_millis(20)
     });
-    assert!(times.min() < Some(Duration::from_millis(20)));
 }

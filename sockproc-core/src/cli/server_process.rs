@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::pidfile::Pidfile;
 use super::signals::{HeldSignals, Signals, survive_others, unblock_all};
-use crate::process::set_up_heaps;
+use crate::process::limit_heaps;
 use crate::server::budget::rlimits::check_open_files;
 use crate::server::{BindError, Config, Listener, Owner, Server};
 
@@ -50,7 +50,7 @@ pub(super) fn serve(
     let _ = rustix::thread::set_name(c"sockproc");
     adopt_orphans();
     check_open_files()?;
-    set_up_heaps(HEAPS.max(cores()), LARGEST_BUFFER);
+    limit_heaps(HEAPS.max(cores()));
     check_threads()?;
     // A signal that comes when there is a socket must find somebody to remove it. But who fails to listen
     // must not have changed what this process does at signals: a host goes on with its own handlers.
@@ -117,7 +117,7 @@ pub(super) fn serve_owner(owner: Owner, config: Config) -> io::Result<()> {
 
 fn run_owner(owner: Owner, config: Config) -> io::Result<()> {
     check_open_files()?;
-    set_up_heaps(HEAPS.max(cores()), LARGEST_BUFFER);
+    limit_heaps(HEAPS.max(cores()));
     check_threads()?;
     unblock_all();
     let runtime = runtime(Builder::new_multi_thread())?;
@@ -159,9 +159,6 @@ fn check_threads() -> io::Result<()> {
 
 /// As many heaps for allocations, or one a core if that is more.
 const HEAPS: usize = 4;
-
-/// A MiB of output, and what is read at once.
-const LARGEST_BUFFER: usize = 1024 * 1024 + 128 * 1024;
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)

@@ -29,7 +29,7 @@ pub(crate) use spec::{Passed, Spec};
 pub(crate) use start_error::{StartError, StartStep};
 pub(crate) use stdin_guard::{Held, StdinGuard};
 #[cfg(feature = "cli")]
-pub(crate) use sys::{close_all_but, ignore_signals, is_default, set_up_heaps};
+pub(crate) use sys::{close_all_but, ignore_signals, is_default, limit_heaps};
 pub(crate) use sys::{close_inherited_fds, prepare_signals, untaken};
 
 use std::os::fd::OwnedFd;

@@ -35,29 +35,21 @@ pub(crate) fn untaken(socket: impl AsFd) -> io::Result<u64> {
     }
 }
 
-/// Sets glibc's heaps up for a server, if that is its allocator: see mallopt(3).
-///
-/// `count` is how many there are at most. By itself glibc takes one for each thread, 64 MiB of address space
-/// each, up to eight a core: under `ulimit -v` they leave no room for what is to be in them. Threads that run
-/// already keep theirs.
-///
-/// `largest` is the length of the buffers that come and go with each run. By itself glibc takes them from the
-/// kernel and returns them at once, page by page, until it has seen the first one freed.
+/// Keeps glibc from taking a heap of its own for each thread, 64 MiB of address space, up to eight a
+/// core: under `ulimit -v` they leave no room for what is to be in them. Threads that run already keep
+/// theirs.
 #[cfg(feature = "cli")]
-pub(crate) fn set_up_heaps(count: usize, largest: usize) {
+pub(crate) fn limit_heaps(count: usize) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    for (parameter, value) in [
-        (libc::M_ARENA_MAX, count),
-        (libc::M_MMAP_THRESHOLD, largest),
-        // What glibc itself derives from the one before.
-        (libc::M_TRIM_THRESHOLD, 2 * largest),
-    ] {
-        let value = c_int::try_from(value).unwrap_or(c_int::MAX);
-        // SAFETY: mallopt sets a number under the allocator's own lock.
-        unsafe { libc::mallopt(parameter, value) };
+    // SAFETY: mallopt sets a number under the allocator's own lock.
+    unsafe {
+        libc::mallopt(
+            libc::M_ARENA_MAX,
+            c_int::try_from(count).unwrap_or(c_int::MAX),
+        );
     }
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-    let _ = (count, largest);
+    let _ = count;
 }
 
 /// Starts a process that shares our memory and descriptors, and returns once it has ended: when the

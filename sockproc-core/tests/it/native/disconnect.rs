@@ -1,5 +1,7 @@
 //! A client that goes before its run is over.
 
+use std::collections::HashSet;
+
 use rustix::process::Signal;
 use sockproc_core::proto::OnDisconnect;
 
@@ -76,19 +78,23 @@ fn a_request_that_waits_is_forgotten_with_its_client(on: Transport) {
 
 fn a_request_that_waits_and_is_to_finish_is_started_without_its_client(on: Transport) {
     let server = on.setup().shell("ulimit -n 64").start();
-    let mut request = line("echo >> started; exec sleep 1000");
+    let mut request = line("echo $$ >> started; exec sleep 1000");
     request.on_disconnect = Some(OnDisconnect::Finish);
     let (running, waiting) = crowd(&server, &request);
-    let (started, all) = (running.len(), running.len() + waiting.len());
-    let pids: Vec<u32> = running
-        .into_iter()
-        .map(|mut client| client.wait_for_start())
-        .collect();
-    poll_until(|| server.read("started").lines().count() == started);
+    let all = running.len() + waiting.len();
+    for mut client in running {
+        client.wait_for_start();
+    }
     // Their connections' descriptors may already be room for another run.
     drop(waiting);
-    for pid in pids {
-        send_signal(pid, Signal::TERM);
-    }
-    poll_until(|| server.read("started").lines().count() == all);
+    let mut ended = HashSet::new();
+    poll_until(|| {
+        for pid in server.read("started").lines() {
+            let pid: u32 = pid.parse().unwrap();
+            if ended.insert(pid) {
+                send_signal(pid, Signal::TERM);
+            }
+        }
+        ended.len() == all
+    });
 }

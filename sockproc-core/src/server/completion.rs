@@ -155,27 +155,31 @@ async fn end<R>(
     is_ending: &AtomicBool,
     is_to_end: impl Fn() -> bool,
 ) -> Option<Ended> {
+    // What comes after a leader's life is on the heap, so that a run that waits for its end is small.
     let killed = async {
         tokio::select! {
             () = rules.shutdown.killing() => {}
             () = rules.stop.stopped.notified() => {}
         }
         is_ending.store(true, Relaxed);
-        let ended = leader.terminate(rules.grace).await;
-        activity.silence(AFTER_KILL).await;
-        Some(ended)
+        Box::pin(async {
+            let ended = leader.terminate(rules.grace).await;
+            activity.silence(AFTER_KILL).await;
+            Some(ended)
+        })
+        .await
     };
     let lingered = async {
         match rules.linger {
             Some(linger) => {
                 leader.exited().await;
-                activity.silence(linger).await;
+                Box::pin(activity.silence(linger)).await;
             }
             None => std::future::pending().await,
         }
         // What was ended while its streams were read is told when it has ended.
         match is_to_end() {
-            true => Some(leader.terminate(rules.grace).await),
+            true => Some(Box::pin(leader.terminate(rules.grace)).await),
             false => None,
         }
     };

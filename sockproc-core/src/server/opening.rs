@@ -30,9 +30,11 @@ pub(crate) async fn serve(common: &Common, socket: Accepted, id: u64) {
     let accepted = Instant::now();
     // From its first moment on: single bytes now and then keep no connection alive.
     let idle = common.budget.waiting();
-    match read(common, &socket, &idle).await {
-        Opening::Classic(first) => classic::serve(common, socket, id, idle, first).await,
-        // On the heap, so that a connection that only waits takes less memory.
+    // Each step is on the heap, and freed before the next: what only waits takes little memory.
+    match Box::pin(read(common, &socket, &idle)).await {
+        Opening::Classic(first) => {
+            Box::pin(classic::serve(common, socket, id, idle, first)).await;
+        }
         Opening::Native {
             version,
             rest,
@@ -45,7 +47,7 @@ pub(crate) async fn serve(common: &Common, socket: Accepted, id: u64) {
                 descriptors,
             };
             if let Some(begun) = Box::pin(native::begin(common, socket, id, idle, opened)).await {
-                Box::pin(native::finish(*begun)).await;
+                Box::pin(native::finish(begun)).await;
             }
         }
         Opening::Gone => debug!(id, "client gone before it has said anything"),

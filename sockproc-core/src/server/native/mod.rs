@@ -4,6 +4,7 @@ mod conversation;
 mod descriptors;
 mod output;
 mod request;
+mod saying;
 mod signals;
 mod stdin;
 mod supervise;
@@ -13,7 +14,7 @@ pub(super) use output::BulkBuffers;
 pub(super) use request::{Opened, begin};
 pub(super) use stdin::WideWindows;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,7 +48,7 @@ pub(crate) async fn finish(begun: Begun<'_>) {
     } = begun;
     match asked {
         Asked::Run(request, charge) => match descriptors.for_request(&request) {
-            Ok(passed) => exchange.answer(&request, passed, charge).await,
+            Ok(passed) => Box::pin(exchange.answer(request, passed, charge)).await,
             Err(refusal) => Box::pin(exchange.refuse(refusal)).await,
         },
         Asked::Refused(refusal) => Box::pin(exchange.refuse(refusal)).await,
@@ -63,35 +64,26 @@ pub(super) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// `held` goes before the first frame.
+    /// `held` goes before the first frame. On the heap, as each future that it is handed to would have
+    /// room for it.
     fn new(
         common: &'a Common,
         socket: Accepted,
         session: ServerSession,
         id: u64,
         held: Vec<u8>,
-    ) -> Self {
+    ) -> Box<Self> {
         let conversation = Conversation::new(common, socket, session, held);
-        Self { conversation, id }
+        Box::new(Self { conversation, id })
     }
 
     /// Runs the command and tells its client of it. Returns when the connection can be closed.
-    async fn answer(self, request: &Request, passed: Vec<Passed>, charge: Charge) {
-        let answered = {
-            let (hear, run) = (
-                self.conversation.hear(),
-                self.run_when_there_is_room(request, passed, charge),
-            );
-            let hear = async {
-                hear.await;
-                std::future::pending().await
-            };
-            tokio::select! {
-                biased;
-                never = hear => never,
-                answered = run => answered,
-                never = self.conversation.flush_at_pauses() => never,
-            }
+    async fn answer(&self, request: Box<Request>, passed: Vec<Passed>, charge: Charge) {
+        let answered = tokio::select! {
+            biased;
+            never = self.conversation.hear() => never,
+            answered = self.run_when_there_is_room(request, passed, charge) => answered,
+            never = self.conversation.flush_at_pauses() => never,
         };
         match answered {
             Ok(()) => {
@@ -101,7 +93,7 @@ impl<'a> Exchange<'a> {
                     () = self.conversation.flush_last() => {}
                     () = self.conversation.discard() => {}
                 }
-                self.see_off().await;
+                Box::pin(self.see_off()).await;
             }
             Err(refusal) => Box::pin(self.refuse(refusal)).await,
         }
@@ -109,22 +101,37 @@ impl<'a> Exchange<'a> {
 
     async fn run_when_there_is_room(
         &self,
-        request: &Request,
+        request: Box<Request>,
         passed: Vec<Passed>,
         charge: Charge,
     ) -> Result<(), Refusal> {
+        // The request, and all that the start takes, is freed before the run goes on.
+        let started = Box::pin(self.start_when_there_is_room(request, passed, charge));
+        if let Some(run) = started.await? {
+            run.await;
+        }
+        Ok(())
+    }
+
+    /// Returns the run, unless there is nothing to say about it any more.
+    async fn start_when_there_is_room(
+        &self,
+        request: Box<Request>,
+        passed: Vec<Passed>,
+        charge: Charge,
+    ) -> Result<Option<Pin<Box<impl Future<Output = ()>>>>, Refusal> {
         let (conversation, common) = (&self.conversation, self.conversation.common);
-        self.check_token(request)?;
-        let mut given_up = pin!(self.given_up(request));
+        self.check_token(&request)?;
+        let mut given_up = pin!(self.given_up(&request));
         let permit = tokio::select! {
             biased;
-            given_up = &mut given_up => return given_up,
+            given_up = &mut given_up => return given_up.map(|()| None),
             permit = common.budget.run() => permit.map_err(|_| NotStarted::Busy)?,
             // The greeting does not wait for others.
             never = conversation.flush_and_pend() => never,
         };
         drop(charge);
-        let started = run::start(common, request, passed, permit, given_up);
+        let started = run::start(common, &request, passed, permit, given_up);
         // Nor does it wait for a start that hangs: its client may want to cancel it.
         let greet = async {
             sleep(GREETING_PATIENCE).await;
@@ -137,16 +144,11 @@ impl<'a> Exchange<'a> {
         };
         match started {
             Ok((process, permit)) => {
-                let run = Run {
-                    conversation,
-                    request,
-                    id: self.id,
-                };
-                Box::pin(run.supervise(process, permit)).await;
-                Ok(())
+                let run = Run::new(conversation, &request, self.id);
+                Ok(Some(Box::pin(run.supervise(process, permit))))
             }
-            Err(Unstarted::Failed(reason)) => Err(reason.refusal(request)),
-            Err(Unstarted::GivenUp(reason)) => reason,
+            Err(Unstarted::Failed(reason)) => Err(reason.refusal(&request)),
+            Err(Unstarted::GivenUp(reason)) => reason.map(|()| None),
         }
     }
 
@@ -182,7 +184,7 @@ impl<'a> Exchange<'a> {
         Err(Refusal::new(RefusalKind::Policy, message))
     }
 
-    async fn refuse(self, refusal: Refusal) {
+    async fn refuse(&self, refusal: Refusal) {
         let (peer, kind, reason) = (
             Peer(&self.conversation.socket),
             refusal.kind,
@@ -205,7 +207,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Says the last frame, which the session has made already.
-    async fn end_with(self, answer: Bytes) {
+    async fn end_with(&self, answer: Bytes) {
         self.conversation.let_be_left();
         let end = async {
             self.conversation.say(|_| Ok(answer), None).await;

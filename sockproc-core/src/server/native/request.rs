@@ -41,29 +41,28 @@ pub(super) enum Asked {
 
 /// A connection, and what came of waiting for its request.
 pub(crate) struct Begun<'a> {
-    pub(super) exchange: Exchange<'a>,
+    pub(super) exchange: Box<Exchange<'a>>,
     pub(super) asked: Asked,
     pub(super) descriptors: Descriptors<'a>,
 }
 
-/// Waits for one request; `None` if its client has gone. To be given back before the run begins, as it
-/// takes memory.
+/// Waits for one request; `None` if its client has gone.
 pub(crate) async fn begin<'a>(
     common: &'a Common,
     socket: Accepted,
     id: u64,
     idle: IdleGuard<'_>,
     opened: Opened<'a>,
-) -> Option<Box<Begun<'a>>> {
+) -> Option<Begun<'a>> {
     let mut session = ServerSession::new();
     let mut descriptors = opened.descriptors;
     if opened.version != VERSION {
         let answer = refuse_version(opened.version);
-        return Some(Box::new(Begun {
+        return Some(Begun {
             exchange: Exchange::new(common, socket, session, id, Vec::new()),
             asked: Asked::Failed(answer),
             descriptors,
-        }));
+        });
     }
     socket.send_at_once();
     session.receive_data(&opened.rest);
@@ -92,11 +91,11 @@ pub(crate) async fn begin<'a>(
         debug!(id, "client gone before its request was whole");
         return None;
     };
-    Some(Box::new(Begun {
+    Some(Begun {
         exchange: Exchange::new(common, socket, session, id, greeting),
         asked,
         descriptors,
-    }))
+    })
 }
 
 /// What the bytes so far ask for; returns the charge, which covers them, if that takes more of them.

@@ -12,7 +12,9 @@ use super::output::{Frames, Tally};
 use super::stdin::{self, Open};
 use crate::process::{Leader, Process, Reaped};
 use crate::proto::native::ServerSession;
-use crate::proto::{EndedBy, Exit, ExitStatus, Millis, OnDisconnect, Request, Stream, StreamMode};
+use crate::proto::{
+    EndedBy, Exit, ExitStatus, Limits, Millis, OnDisconnect, Request, Stream, StreamMode,
+};
 use crate::server::accepted::Transport;
 use crate::server::activity::Activity;
 use crate::server::budget::RunPermit;
@@ -32,17 +34,36 @@ pub(super) enum Why {
     Gone,
 }
 
-/// A run on its way.
+/// A run on its way, and what still counts of its request.
 pub(super) struct Run<'a> {
-    pub(super) conversation: &'a Conversation<'a>,
-    pub(super) request: &'a Request,
-    pub(super) id: u64,
+    conversation: &'a Conversation<'a>,
+    id: u64,
+    limits: Limits,
+    on_disconnect: OnDisconnect,
+    /// Whether output goes to a descriptor that the client has passed.
+    passes_output: bool,
+    wants_pidfd: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub(super) fn new(conversation: &'a Conversation<'a>, request: &Request, id: u64) -> Self {
+        let outputs = [request.stdout, request.stderr];
+        Self {
+            conversation,
+            id,
+            limits: request.limits,
+            on_disconnect: request.on_disconnect.unwrap_or(OnDisconnect::Kill),
+            passes_output: outputs.contains(&StreamMode::Descriptor),
+            wants_pidfd: request.pidfd,
+        }
+    }
+
     /// Owns a command until it is reaped, and tells its client everything of it.
-    pub(super) async fn supervise(&self, process: Process, mut permit: RunPermit) {
-        let conversation = self.conversation;
+    pub(super) fn supervise(
+        self,
+        process: Process,
+        mut permit: RunPermit,
+    ) -> impl Future<Output = ()> {
         let Process {
             leader,
             stdin,
@@ -50,40 +71,43 @@ impl Run<'_> {
             stderr,
         } = process;
         let (begun, pid) = (Instant::now(), leader.pid());
-        info!(id = self.id, peer = %Peer(&conversation.socket), pid, "started");
+        info!(id = self.id, peer = %Peer(&self.conversation.socket), pid, "started");
         let permit_of_stdin = permit.take_stdin();
-        let open = stdin.map(|pipe| Open::new(conversation, pipe, permit_of_stdin));
-        let (stop, activity) = (Stop::new(), Activity::new());
-        let tally = Tally::new(&self.request.limits, &stop);
-        let frames = |stream, is_piped| Frames::new(conversation, &tally, stream, is_piped);
-        let mut out = frames(Stream::Stdout, stdout.is_some());
-        let mut err = frames(Stream::Stderr, stderr.is_some());
-        let rules = self.rules(&stop);
-        // Boxed, as a future that is handed on takes its room at every step.
-        let complete = Box::pin(complete(
-            &leader,
-            [stdout, stderr],
-            [&mut out, &mut err],
-            &activity,
-            &rules,
-        ));
-        let completion = tokio::select! {
-            biased;
-            never = self.serve_client(&leader, open, &activity, &stop) => never,
-            completion = complete => completion,
-        };
-        let completion = self.hear_last(&leader, completion, &rules).await;
-        conversation.let_be_left();
-        out.finish().await;
-        err.finish().await;
-        let mut exit = self.exit(&leader, completion, &stop).await;
-        (exit.stdout, exit.stderr) = tally.moved();
-        self.reap(leader, permit, completion, &mut exit).await;
-        exit.wall_us = micros(begun.elapsed());
-        self.log(pid, &exit);
-        conversation
-            .say(|session| session.send_exited(&exit), None)
-            .await;
+        let open = stdin.map(|pipe| Open::new(self.conversation, pipe, permit_of_stdin));
+        // Not an `async fn`, whose future has room twice for what it is handed.
+        async move {
+            let conversation = self.conversation;
+            let (stop, activity) = (Stop::new(), Activity::new());
+            let tally = Tally::new(&self.limits, &stop);
+            let frames = |stream, is_piped| Frames::new(conversation, &tally, stream, is_piped);
+            let mut out = frames(Stream::Stdout, stdout.is_some());
+            let mut err = frames(Stream::Stderr, stderr.is_some());
+            let rules = self.rules(&stop);
+            // Boxed, as a future that is handed on takes its room at every step.
+            let complete = Box::pin(complete(
+                &leader,
+                [stdout, stderr],
+                [&mut out, &mut err],
+                &activity,
+                &rules,
+            ));
+            let completion = tokio::select! {
+                biased;
+                never = self.serve_client(&leader, open, &activity, &stop) => never,
+                completion = complete => completion,
+            };
+            let completion = self.hear_last(&leader, completion, &rules).await;
+            conversation.let_be_left();
+            out.finish().await;
+            err.finish().await;
+            let mut exit = self.exit(&leader, completion, &stop).await;
+            (exit.stdout, exit.stderr) = tally.moved();
+            Box::pin(self.reap(leader, permit, completion, &mut exit)).await;
+            exit.wall_us = micros(begun.elapsed());
+            self.log(pid, &exit);
+            let exited = |session: &mut ServerSession| session.send_exited(&exit);
+            conversation.say(exited, None).await;
+        }
     }
 
     /// A client that gives up closes its socket before the pipes that it reads. A leader that dies of such
@@ -95,14 +119,13 @@ impl Run<'_> {
         completion: Completion,
         rules: &Rules<'_, Why>,
     ) -> Completion {
-        let modes = [self.request.stdout, self.request.stderr];
-        if completion.ended.is_some() || !modes.contains(&StreamMode::Descriptor) {
+        if completion.ended.is_some() || !self.passes_output {
             return completion;
         }
         yield_now().await;
         let why = if self.conversation.cancelled.get().is_some() {
             Why::Said(EndedBy::Cancel)
-        } else if self.conversation.is_gone() && self.on_disconnect() == OnDisconnect::Kill {
+        } else if self.conversation.is_gone() && self.on_disconnect == OnDisconnect::Kill {
             Why::Gone
         } else {
             return completion;
@@ -128,19 +151,15 @@ impl Run<'_> {
             biased;
             // The first frame of all.
             never = self.tell_started(leader) => never,
-            never = Box::pin(stdin::feed(conversation, open, self.on_disconnect())) => never,
+            never = Box::pin(stdin::feed(conversation, open, self.on_disconnect)) => never,
             never = stdin::return_credit(conversation) => never,
             never = conversation.signals.deliver(leader) => never,
             never = self.watch(leader, activity, stop) => never,
         }
     }
 
-    fn on_disconnect(&self) -> OnDisconnect {
-        self.request.on_disconnect.unwrap_or(OnDisconnect::Kill)
-    }
-
     fn rules<'b>(&'b self, stop: &'b Stop<Why>) -> Rules<'b, Why> {
-        let (limits, common) = (&self.request.limits, self.conversation.common);
+        let (limits, common) = (&self.limits, self.conversation.common);
         Rules {
             linger: Some(limits.linger.map_or(LINGER, duration)),
             grace: limits.grace.map_or(common.config.kill_grace, duration),
@@ -152,7 +171,7 @@ impl Run<'_> {
     /// Says that the command runs; what was held until then is heard now. Never resolves.
     async fn tell_started<T>(&self, leader: &Leader) -> T {
         let conversation = self.conversation;
-        let wants_pidfd = self.request.pidfd && conversation.socket.transport() == Transport::Unix;
+        let wants_pidfd = self.wants_pidfd && conversation.socket.transport() == Transport::Unix;
         let pidfd = wants_pidfd.then(|| fcntl_dupfd_cloexec(leader.pidfd(), 3).ok());
         let pid = leader.pid().unsigned_abs();
         let started = |session: &mut ServerSession| session.send_started(pid);
@@ -163,19 +182,16 @@ impl Run<'_> {
 
     /// Ends the run when one of its limits is reached, or its client wants it; never resolves.
     async fn watch<T>(&self, leader: &Leader, activity: &Activity, stop: &Stop<Why>) -> T {
-        let limits = &self.request.limits;
+        let limits = &self.limits;
         let idle = async {
-            let Some(longest) = limits.idle_timeout else {
-                return never().await;
-            };
-            tokio::select! {
-                () = activity.idle(duration(longest)) => {}
-                () = leader.exited() => never().await,
+            match limits.idle_timeout {
+                Some(longest) => Box::pin(idle(leader, activity, longest)).await,
+                None => never().await,
             }
         };
         let gone = async {
             self.conversation.gone().await;
-            if self.on_disconnect() == OnDisconnect::Finish {
+            if self.on_disconnect == OnDisconnect::Finish {
                 never().await
             }
         };
@@ -243,10 +259,18 @@ fn set_reaped(exit: &mut Exit, reaped: Reaped) {
     exit.system_us = micros(reaped.system);
 }
 
-/// Resolves after a limit, if there is one.
+/// Resolves once a run whose leader lives has been silent for `longest`.
+async fn idle(leader: &Leader, activity: &Activity, longest: Millis) {
+    tokio::select! {
+        () = activity.idle(duration(longest)) => {}
+        () = leader.exited() => never().await,
+    }
+}
+
+/// Resolves after a limit, if there is one. Most runs have none, and no room for a timer.
 pub(super) async fn after(limit: Option<Millis>) {
     match limit {
-        Some(limit) => sleep(duration(limit)).await,
+        Some(limit) => Box::pin(sleep(duration(limit))).await,
         None => never().await,
     }
 }

@@ -13,12 +13,57 @@ use crate::support::{
 on_both_transports!(
     commands_that_read_nothing_take_little_memory,
     clients_that_read_nothing_take_little_memory,
+    both_at_once_take_little_memory,
+    a_request_takes_no_memory_once_its_command_runs,
     unread_stdin_in_short_frames_takes_no_more,
 );
 
 /// What these may add to the server, in KiB: with a thousand of them it has less than 64 MiB.
 fn most(count: usize) -> u64 {
     16 * 1024 + 40 * count as u64
+}
+
+/// With a thousand of each kind the server stays below 50 MiB. The first few make it read its code for them.
+fn both_at_once_take_little_memory(on: Transport) {
+    const FEW: usize = 10;
+    let count = runs(200);
+    let server = on.setup().shell("ulimit -n $(ulimit -Hn)").start();
+    let growth_beside = |count| {
+        let before = memory_kib(server.pid(), "VmRSS");
+        let mut stalled = unread_stdins(&server, count, usize::MAX);
+        stalled.extend(unread_outputs(&server, count));
+        let growth = memory_kib(server.pid(), "VmRSS").saturating_sub(before);
+        for run in stalled {
+            run.goes_on();
+        }
+        growth
+    };
+    growth_beside(FEW);
+    let growth = growth_beside(count);
+    assert!(
+        growth < 45 * count as u64,
+        "{growth} KiB for {count} of each"
+    );
+}
+
+/// However long the environment is that it brings along.
+fn a_request_takes_no_memory_once_its_command_runs(on: Transport) {
+    const COUNT: u64 = 40;
+    let server = on.server();
+    let mut request = argv(&["sleep", "1000"]);
+    let value = |n| format!("LONG_{n}={}", "x".repeat(100_000)).into();
+    request.environment.set = (0..8).map(value).collect();
+    let ask = || {
+        let mut client = Client::ask(&server, &request);
+        client.wait_for_start();
+        client
+    };
+    let first = ask();
+    let before = memory_kib(server.pid(), "VmRSS");
+    let others: Vec<_> = (0..COUNT).map(|_| ask()).collect();
+    let growth = memory_kib(server.pid(), "VmRSS").saturating_sub(before);
+    assert!(growth < COUNT * 100, "{growth} KiB for {COUNT}");
+    drop((first, others));
 }
 
 fn commands_that_read_nothing_take_little_memory(on: Transport) {

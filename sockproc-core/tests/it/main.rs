@@ -35,3 +35,4 @@ mod strangers;
 mod support;
 mod token;
 mod tree;
+mod without_close_range;

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod descriptors;
+mod hint;
 mod output;
 mod request;
 mod saying;

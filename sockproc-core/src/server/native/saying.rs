@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 
 use super::conversation::Conversation;
+use super::hint::Hint;
 use crate::proto::native::{HEADER_LEN, ServerSession};
 use crate::proto::{ProtocolError, Stream};
 
@@ -23,7 +24,7 @@ pub(super) struct Saying {
     /// Frames are written whole, one after another.
     writing: Mutex<Writing>,
     /// Something waits for [`flush`](Conversation::flush).
-    held: Notify,
+    held: Hint,
 }
 
 /// Frames on their way. If their writer is dropped, the next one goes on with them.
@@ -99,7 +100,7 @@ impl Conversation<'_> {
     /// what is said without a pause leaves in one write, and wakes the client once.
     pub(super) async fn flush_at_pauses<T>(&self) -> T {
         loop {
-            self.saying.held.notified().await;
+            self.saying.held.given().await;
             self.flush().await;
         }
     }
@@ -185,7 +186,7 @@ impl Saying {
     pub(super) fn new(held: Vec<u8>) -> Self {
         Self {
             writing: Mutex::new(Writing::of(held, None)),
-            held: Notify::new(),
+            held: Hint::default(),
         }
     }
 
@@ -201,7 +202,7 @@ impl Saying {
         }
         // Copied: a frame of output has more room than it needs.
         writing.frames.extend_from_slice(&next.frames);
-        self.held.notify_one();
+        self.held.give();
         None
     }
 }

@@ -3,37 +3,36 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
-
+use super::hint::Hint;
 use crate::process::Leader;
 use crate::proto::SignalTo;
 
 /// Signals that have come and were not sent yet.
 pub(super) struct Signals {
     waiting: Mutex<VecDeque<(u8, SignalTo)>>,
-    came: Notify,
+    came: Hint,
 }
 
 impl Signals {
     pub(super) fn new() -> Self {
         Self {
             waiting: Mutex::default(),
-            came: Notify::new(),
+            came: Hint::default(),
         }
     }
 
     pub(super) fn push(&self, number: u8, to: SignalTo) {
         self.waiting().push_back((number, to));
-        self.came.notify_one();
+        self.came.give();
     }
 
-    /// Sends them as they come.
+    /// Sends them as they come. To be polled behind what hears them.
     pub(super) async fn deliver(&self, leader: &Leader) -> ! {
         loop {
             let next = self.waiting().pop_front();
             match next {
                 Some((number, to)) => leader.signal(number, to == SignalTo::Group),
-                None => self.came.notified().await,
+                None => self.came.given().await,
             }
         }
     }

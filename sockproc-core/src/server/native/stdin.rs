@@ -7,9 +7,10 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::conversation::Conversation;
+use super::hint::Hint;
 use crate::process::{Pipe, pump};
 use crate::proto::OnDisconnect;
 use crate::proto::native::ServerSession;
@@ -37,9 +38,9 @@ impl WideWindows {
 /// What has come and is not in the command's pipe yet. A client's credit bounds it.
 pub(super) struct StdinQueue {
     state: Mutex<State>,
-    changed: Notify,
+    changed: Hint,
     /// Credit may be due.
-    taken: Notify,
+    taken: Hint,
 }
 
 #[derive(Default)]
@@ -83,8 +84,8 @@ impl StdinQueue {
     pub(super) fn new() -> Self {
         Self {
             state: Mutex::default(),
-            changed: Notify::new(),
-            taken: Notify::new(),
+            changed: Hint::default(),
+            taken: Hint::default(),
         }
     }
 
@@ -100,12 +101,12 @@ impl StdinQueue {
             }
             None => state.pieces.push_back(data),
         }
-        self.changed.notify_one();
+        self.changed.give();
     }
 
     pub(super) fn end(&self) {
         self.state().is_over = true;
-        self.changed.notify_one();
+        self.changed.give();
     }
 
     fn take(&self) -> Option<Vec<u8>> {
@@ -119,7 +120,7 @@ impl StdinQueue {
 
     fn count(&self, len: usize) {
         self.state().taken += len as u64;
-        self.taken.notify_one();
+        self.taken.give();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -127,7 +128,7 @@ impl StdinQueue {
     }
 }
 
-/// Moves stdin to the command until it is over; never resolves.
+/// Moves stdin to the command until it is over; never resolves. To be polled behind what hears the client.
 ///
 /// The pipe of a run that ends with its client stays open after the client has gone, lest the command
 /// takes half of its input for the whole.
@@ -192,7 +193,7 @@ async fn move_all(conversation: &Conversation<'_>, open: &Open) -> ControlFlow<(
         held.get_or_insert_with(hold);
         tokio::select! {
             biased;
-            () = queue.changed.notified() => {}
+            () = queue.changed.given() => {}
             () = pump::closed(&open.pipe) => return ControlFlow::Break(()),
         }
     }
@@ -208,7 +209,7 @@ async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T
     .await
 }
 
-/// Returns credit to the client as its stdin is taken; never resolves.
+/// Returns credit to the client as its stdin is taken; never resolves. To be polled behind [`feed`].
 pub(super) async fn return_credit<T>(conversation: &Conversation<'_>) -> T {
     loop {
         let taken = std::mem::take(&mut conversation.stdin.state().taken);
@@ -217,6 +218,6 @@ pub(super) async fn return_credit<T>(conversation: &Conversation<'_>) -> T {
             conversation.say(|_| Ok(frame), None).await;
             credit = conversation.session().credit_written();
         }
-        conversation.stdin.taken.notified().await;
+        conversation.stdin.taken.given().await;
     }
 }

@@ -5,12 +5,12 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use sockproc_core::connection::{Connection, Events, Interest, Progress, Protocol};
 use sockproc_core::proto::{Exit, SignalTo, WaitStatus};
 
-use crate::connection::{DONE, READABLE, RETRY, WRITABLE};
+use crate::connection::{DONE, READABLE, RETRY, WRITABLE, owned};
 use crate::descriptor;
 use crate::destination::destination_from;
 use crate::error::PyError;
@@ -24,8 +24,6 @@ pub(crate) struct Child {
     run: Mutex<Option<Connection<Events>>>,
     exit: Option<Exit>,
     retry_delay: Duration,
-    /// The process to which the run belongs.
-    owner: u32,
 }
 
 #[pymethods]
@@ -46,7 +44,6 @@ impl Child {
             run: Mutex::new(Some(run.map_err(PyError::from)?)),
             exit: None,
             retry_delay: Duration::ZERO,
-            owner: std::process::id(),
         })
     }
 
@@ -131,11 +128,6 @@ impl Child {
 
     /// The run, while it goes on and belongs to this process.
     fn run(&mut self) -> PyResult<&mut Connection<Events>> {
-        if self.owner != std::process::id() {
-            let message = "this run belongs to the process that was forked";
-            return Err(PyRuntimeError::new_err(message));
-        }
-        let ended = || PyValueError::new_err("the run is over or was given up");
-        self.slot().as_mut().ok_or_else(ended)
+        owned(self.slot())
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use sockproc_core::connection::{Collected, Connection as CoreConnection, Interest, Progress};
+use sockproc_core::connection::{
+    Collected, Connection as CoreConnection, Interest, Progress, Receiver,
+};
 use sockproc_core::proto::{Stream, WaitStatus};
 use sockproc_core::{Address, ExitStatus, Output};
 
@@ -17,7 +19,7 @@ use crate::destination::destination_from;
 use crate::error::PyError;
 use crate::request::{Records, protocol_from, request_from};
 use crate::stdin::stdin_from;
-use crate::wait::{deadline, wait};
+use crate::wait::Patience;
 
 /// `Connection.on_ready`: the run is over.
 pub(crate) const DONE: u8 = 0;
@@ -35,8 +37,6 @@ pub(crate) struct Connection {
     run: Mutex<Option<CoreConnection<Collected<Body>>>>,
     output: Option<Output<Body>>,
     retry_delay: Duration,
-    /// The process to which the run belongs.
-    pid: u32,
 }
 
 #[pymethods]
@@ -63,7 +63,6 @@ impl Connection {
             run: Mutex::new(Some(run)),
             output: None,
             retry_delay: Duration::ZERO,
-            pid: std::process::id(),
         })
     }
 
@@ -81,7 +80,7 @@ impl Connection {
     /// Waits until the run is over; False if it is not after `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn wait(&mut self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let deadline = deadline(timeout);
+        let patience = Patience::new(timeout);
         let mut ready = Interest::NONE;
         loop {
             let pause = match self.step(ready)? {
@@ -89,8 +88,9 @@ impl Connection {
                 RETRY => Some(self.retry_delay),
                 _ => None,
             };
-            let run = self.run()?;
-            match wait(py, run.as_fd(), run.interest(), pause, deadline)? {
+            // The step has seen whose run it is.
+            let run = present(self.slot())?;
+            match patience.wait(py, run.as_fd(), run.interest(), pause)? {
                 Some(found) => ready = found,
                 None => return Ok(false),
             }
@@ -152,12 +152,7 @@ impl Connection {
 
     /// The run, while it goes on and belongs to this process.
     fn run(&mut self) -> PyResult<&mut CoreConnection<Collected<Body>>> {
-        if self.pid != std::process::id() {
-            let message = "this run belongs to the process that was forked";
-            return Err(PyRuntimeError::new_err(message));
-        }
-        let ended = || PyValueError::new_err("the run is over or was given up");
-        self.slot().as_mut().ok_or_else(ended)
+        owned(self.slot())
     }
 
     fn step(&mut self, ready: Interest) -> PyResult<u8> {
@@ -185,6 +180,23 @@ impl Connection {
             }
         }
     }
+}
+
+/// A run, while it goes on and belongs to this process.
+pub(crate) fn owned<R: Receiver>(
+    slot: &mut Option<CoreConnection<R>>,
+) -> PyResult<&mut CoreConnection<R>> {
+    let run = present(slot)?;
+    if !run.is_ours() {
+        let message = "this run belongs to the process that was forked";
+        return Err(PyRuntimeError::new_err(message));
+    }
+    Ok(run)
+}
+
+fn present<R: Receiver>(slot: &mut Option<CoreConnection<R>>) -> PyResult<&mut CoreConnection<R>> {
+    let ended = || PyValueError::new_err("the run is over or was given up");
+    slot.as_mut().ok_or_else(ended)
 }
 
 /// Refuses a `server` that is no address.

@@ -7,41 +7,53 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use sockproc_core::connection::{self, Deadline, Interest};
 
-/// The end of a call that may take this many seconds. `None`, and more seconds than a clock can count, are
-/// no deadline.
-pub(crate) fn deadline(seconds: Option<f64>) -> Deadline {
-    Deadline::after(seconds.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok()))
+/// How long a call waits in all, and how long before it looks for signals.
+pub(crate) struct Patience {
+    deadline: Deadline,
+    slice: Option<Duration>,
 }
 
-/// Waits, letting other Python threads run, until `fd` is ready for `interest`, `pause` is over or
-/// the deadline has passed; returns what is ready, `None` at the deadline.
-///
-/// # Errors
-/// What a Python signal handler raised.
-pub(crate) fn wait(
-    py: Python<'_>,
-    fd: BorrowedFd<'_>,
-    interest: Interest,
-    pause: Option<Duration>,
-    deadline: Deadline,
-) -> PyResult<Option<Interest>> {
-    let slice = hears_signals().then_some(SIGNAL_SLICE);
-    let until = Deadline::after(pause);
-    loop {
-        py.check_signals()?;
-        if deadline.has_passed() {
-            return Ok(None);
+impl Patience {
+    /// For a call of this thread that may take so many seconds. `None`, and more seconds than a clock can
+    /// count, are no deadline.
+    pub(crate) fn new(seconds: Option<f64>) -> Self {
+        let left = seconds.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok());
+        Self {
+            deadline: Deadline::after(left),
+            slice: hears_signals().then_some(SIGNAL_SLICE),
         }
-        if until.has_passed() {
-            return Ok(Some(Interest::NONE));
-        }
-        let soonest = deadline
-            .or_earlier(until)
-            .or_earlier(Deadline::after(slice));
-        match py.detach(|| connection::wait(fd, interest, soonest)) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Ok(Interest::NONE) => {}
-            ready => return Ok(Some(ready?)),
+    }
+
+    /// Waits, letting other Python threads run, until `fd` is ready for `interest`, `pause` is over or
+    /// the deadline has passed; returns what is ready, `None` at the deadline.
+    ///
+    /// # Errors
+    /// What a Python signal handler raised.
+    pub(crate) fn wait(
+        &self,
+        py: Python<'_>,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        pause: Option<Duration>,
+    ) -> PyResult<Option<Interest>> {
+        let until = Deadline::after(pause);
+        loop {
+            py.check_signals()?;
+            if self.deadline.has_passed() {
+                return Ok(None);
+            }
+            if until.has_passed() {
+                return Ok(Some(Interest::NONE));
+            }
+            let soonest = self
+                .deadline
+                .or_earlier(until)
+                .or_earlier(Deadline::after(self.slice));
+            match py.detach(|| connection::wait(fd, interest, soonest)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(Interest::NONE) => {}
+                ready => return Ok(Some(ready?)),
+            }
         }
     }
 }

@@ -10,6 +10,12 @@ use crate::Error;
 use crate::proto::{SignalTo, Stream};
 
 impl<R: Receiver> Connection<R> {
+    /// Whether this process made the connection; if not, it is a fork, and the run is its parent's.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
     /// Whether any byte of the request was sent: if not, the command has not run.
     #[must_use]
     pub fn sent(&self) -> bool {

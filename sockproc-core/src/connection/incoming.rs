@@ -1,6 +1,7 @@
 //! What comes from the server, and what it changes.
 
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 
 use super::plan::Next;
 use super::{Connection, MAX_MOVED, Receiver, Stopped};
@@ -35,10 +36,10 @@ impl<R: Receiver> Connection<R> {
     /// Receives some bytes, at most `limit` of them straight to where they belong; 0 is end of file.
     fn receive_some(&mut self, limit: u64) -> io::Result<u64> {
         let Some((stream, left)) = self.session.payload() else {
-            let mut buf = [0; HEAD_LEN];
-            let len = self.link.socket.reader().read(&mut buf)?;
-            self.session.receive_data(&buf[..len]);
-            return Ok(len as u64);
+            let mut buf = [MaybeUninit::uninit(); HEAD_LEN];
+            let (data, _) = rustix::io::read(&self.link.socket, &mut buf)?;
+            self.session.receive_data(data);
+            return Ok(data.len() as u64);
         };
         let limit = left.min(limit);
         let mut source = self.link.socket.reader().take(limit);

@@ -179,7 +179,7 @@ impl<R: Receiver> AsRawFd for Connection<R> {
 impl<R: Receiver> Drop for Connection<R> {
     fn drop(&mut self) {
         let given_up = self.sent() && !self.session.is_over();
-        if given_up && self.owner == std::process::id() {
+        if given_up && self.is_ours() {
             self.link.socket.abort();
         }
     }

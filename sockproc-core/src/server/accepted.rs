@@ -271,6 +271,19 @@ impl Accepted {
     }
 }
 
+impl Drop for Accepted {
+    /// The kernel would close the descriptors that wait unread in a socket with it, on this thread.
+    fn drop(&mut self) {
+        if self.transport == Transport::Unix {
+            // After this no more can come.
+            let _ = shutdown(&self.fd, Shutdown::Both);
+            if self.unread() > 0 {
+                self.strangers.close_unread(self.fd.get_ref());
+            }
+        }
+    }
+}
+
 impl AsFd for Accepted {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

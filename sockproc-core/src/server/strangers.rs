@@ -106,12 +106,36 @@ impl Strangers {
         let waiting = self.waiting.clone();
         let close = move || {
             for fd in fds {
-                // Fails for all but sockets, which are what lingers.
-                let _ = set_socket_linger(&fd, Some(Duration::ZERO));
-                drop(fd);
+                close_now(fd);
                 waiting.fetch_sub(1, Relaxed);
             }
         };
         self.threads.run(close, drop);
     }
+
+    /// Closes the descriptors that wait in a socket to which no more can come, on threads of their own.
+    pub(crate) fn close_unread(&self, socket: &OwnedFd) {
+        // If there is no descriptor for this, the kernel closes them.
+        let Ok(socket) = socket.try_clone() else {
+            return;
+        };
+        self.waiting.fetch_add(1, Relaxed);
+        let waiting = self.waiting.clone();
+        let close = move || {
+            while let Ok(received) = Self::read(&socket, &mut [0; 4096])
+                && received.len > 0
+            {
+                received.fds.into_iter().for_each(close_now);
+            }
+            drop(socket);
+            waiting.fetch_sub(1, Relaxed);
+        };
+        self.threads.run(close, drop);
+    }
+}
+
+fn close_now(fd: OwnedFd) {
+    // Fails for all but sockets, which are what lingers.
+    let _ = set_socket_linger(&fd, Some(Duration::ZERO));
+    drop(fd);
 }

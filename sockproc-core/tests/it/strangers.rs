@@ -36,6 +36,26 @@ fn a_lingering_socket_from_a_client_holds_up_no_other() {
 }
 
 #[test]
+fn a_lingering_socket_that_a_client_leaves_unread_holds_up_no_other() {
+    let server = Transport::Unix.server();
+    let before = server.settled_fd_count();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut peers = Vec::new();
+    // The server finds out at its greeting, or before, that the client has gone.
+    for _ in 0..8 {
+        let [read, unread] = [(); 2].map(|()| lingering(&listener, &mut peers));
+        let client = server.connect();
+        client.send_with_fds(b"#sockproc/2\r\n0\r\n\x01", &[read.as_fd()]);
+        client.send_with_fds(b"\0", &[unread.as_fd()]);
+        drop((client, read, unread));
+        let begin = Instant::now();
+        assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+        assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
+    }
+    poll_until(|| server.fd_count() == before);
+}
+
+#[test]
 fn a_request_that_brings_descriptors_is_answered_and_they_are_closed() {
     let server = Transport::Unix.server();
     let before = server.settled_fd_count();

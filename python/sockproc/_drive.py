@@ -22,6 +22,10 @@ if TYPE_CHECKING:
             """Wakes them, and those to come."""
             ...
 
+        def is_set(self) -> bool:
+            """Whether it is set."""
+            ...
+
         async def wait(self) -> object:
             """Waits until it is set."""
             ...
@@ -48,6 +52,10 @@ if TYPE_CHECKING:
 
         async def ready(self, fd: int, wanted: int) -> int:
             """Waits until the descriptor is readable or writable, as wanted; returns what it is."""
+            ...
+
+        def wake(self, fd: int) -> None:
+            """Ends the wait for a descriptor to be readable, before that is closed."""
             ...
 
         async def together(self, *functions: Callable[[], Awaitable[None]]) -> None:

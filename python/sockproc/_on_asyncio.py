@@ -86,6 +86,11 @@ async def ready(fd: int, wanted: int) -> int:
         runs.watch(look, 0)
 
 
+def wake(fd: int) -> None:
+    """Ends the wait for a descriptor to be readable, before that is closed."""
+    runs_on(get_running_loop()).stop(fd)
+
+
 async def together(*functions: Callable[[], Awaitable[None]]) -> None:
     """Calls all of them at once, and waits until all have ended."""
     async with TaskGroup() as group:

@@ -66,7 +66,15 @@ async def ready(fd: int, wanted: int) -> int:
 
     At most one task may wait for a descriptor.
     """
-    return await _ready(fd, wanted)
+    try:
+        return await _ready(fd, wanted)
+    except trio.ClosedResourceError:
+        return 0
+
+
+def wake(fd: int) -> None:
+    """Ends the wait for a descriptor to be readable, before that is closed."""
+    trio.lowlevel.notify_closing(fd)
 
 
 async def together(*functions: Callable[[], Awaitable[None]]) -> None:

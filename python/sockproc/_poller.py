@@ -98,6 +98,13 @@ class Poller:
             run.wanted = wanted
             self._epoll.register(run.fd, _MASKS[wanted])
 
+    def stop(self, fd: int) -> None:
+        """Steps the run of this socket, if it is watched, which it is no more."""
+        run = self._runs.get(fd)
+        if run is not None:
+            self.watch(run, 0)
+            run.step(0)
+
     def turn(self) -> None:
         """Steps some of the runs whose sockets are ready; the others stay ready."""
         for fd, events in self._epoll.poll(0, STEPS_A_TURN):

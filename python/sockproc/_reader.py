@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, AnyStr, Generic
 
 from ._native import READABLE
@@ -38,14 +39,19 @@ class Reader(Generic[AnyStr]):
         self._data: Any = self._empty
         self._at = 0
         self._ended = False
+        self._waits = False
 
     def at_eof(self) -> bool:
         """Whether everything has been read."""
         return self._ended and self._at == len(self._data)
 
     def close(self) -> None:
-        """Reads no more: a command that writes gets SIGPIPE then."""
+        """Reads no more: a command that writes gets SIGPIPE then. A task that reads finds the end of file."""
         self._ended = True
+        if self._waits:
+            # Without its loop that task never goes on.
+            with suppress(RuntimeError):
+                self._loop.wake(self._file.fileno())
         self._file.close()
 
     async def read(self, n: int = -1) -> AnyStr:
@@ -154,19 +160,28 @@ class Reader(Generic[AnyStr]):
 
     async def _fill(self) -> None:
         """Waits until there is more to read, or end of file."""
-        while True:
-            await self._loop.ready(self._file.fileno(), READABLE)
-            chunk = self._file.read(_CHUNK)
-            if chunk is None:
-                # Somebody else has read it.
-                continue
-            if not chunk:
-                self.close()
-            data = self._decode(chunk)
-            if data or self._ended:
-                self._data = self._data[self._at :] + data
-                self._at = 0
+        if self._waits:
+            raise RuntimeError("another task waits for this stream already")
+        while not self._ended:
+            self._waits = True
+            try:
+                await self._loop.ready(self._file.fileno(), READABLE)
+            finally:
+                self._waits = False
+            # If it is None, somebody else has read it.
+            chunk = None if self._ended else self._file.read(_CHUNK)
+            if chunk is not None and self._receive(chunk):
                 return
+
+    def _receive(self, chunk: bytes) -> bool:
+        """Keeps what has come; returns whether that is more to read, or the end."""
+        if not chunk:
+            self.close()
+        data = self._decode(chunk)
+        if data:
+            self._data = self._data[self._at :] + data
+            self._at = 0
+        return bool(data) or self._ended
 
 
 def _decoder(text: TextMode | None) -> Callable[[bytes], Any]:

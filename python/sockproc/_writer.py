@@ -107,7 +107,9 @@ class Writer(Generic[AnyStr]):
                 await self._loop.ready(self.fd, WRITABLE)
                 self.step(WRITABLE)
             else:
-                self._progress = self._loop.new_event()
+                # One event for all tasks that wait.
+                if self._progress.is_set():
+                    self._progress = self._loop.new_event()
                 await self._progress.wait()
         if self._error is not None:
             raise self._error

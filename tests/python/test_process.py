@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any
 
+import anyio
 import pytest
 
 import sockproc
@@ -150,8 +151,6 @@ def test_several_tasks_may_wait(on_loop: OnLoop) -> None:
         async def wait() -> None:
             codes.append(await process.wait())
 
-        import anyio
-
         async with anyio.create_task_group() as group:
             for _ in range(5):
                 group.start_soon(wait)
@@ -161,6 +160,47 @@ def test_several_tasks_may_wait(on_loop: OnLoop) -> None:
 
 
 @pytest.mark.usefixtures("fds")
+def test_several_tasks_may_write_at_once(on_loop: OnLoop) -> None:
+    async def main() -> bytes:
+        async def write() -> None:
+            stdin.write(bytes(500_000))
+            await stdin.drain()
+
+        async with aio.Process("sleep 0.2; wc -c", PIPE, PIPE) as process:
+            stdin = process.stdin
+            with anyio.fail_after(30):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(3):
+                        tasks.start_soon(write)
+                stdin.close()
+                return await process.stdout.read()
+
+    assert on_loop(main) == b"1500000\n"
+
+
+def test_one_task_may_read_and_finds_the_end_when_another_closes(
+    on_loop: OnLoop,
+) -> None:
+    async def main() -> list[bytes]:
+        found: list[bytes] = []
+
+        async def read() -> None:
+            found.append(await stdout.read())
+
+        async with aio.Process("printf ab; exec sleep 60", None, PIPE) as process:
+            stdout = process.stdout
+            with anyio.fail_after(30):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(read)
+                    await anyio.sleep(0.2)
+                    with pytest.raises(RuntimeError, match="another task waits"):
+                        await stdout.read()
+                    stdout.close()
+        return found
+
+    assert on_loop(main) == [b"ab"]
+
+
 def test_a_command_that_cannot_start_leaves_no_descriptor() -> None:
     import asyncio
 

@@ -46,11 +46,10 @@ class Completed(Generic[AnyStr]):
     def __init__(
         self, cmd: _types.Any, status: int, stdout: AnyStr, stderr: AnyStr
     ) -> None:
-        put = object.__setattr__
-        put(self, "cmd", cmd)
-        put(self, "status", status)
-        put(self, "stdout", stdout)
-        put(self, "stderr", stderr)
+        _put_cmd(self, cmd)
+        _put_status(self, status)
+        _put_stdout(self, stdout)
+        _put_stderr(self, stderr)
 
     @property
     def returncode(self) -> int:
@@ -123,3 +122,9 @@ class Completed(Generic[AnyStr]):
 
     def __delattr__(self, name: str) -> _types.NoReturn:
         raise AttributeError(f"cannot delete {name!r}: a Completed does not change")
+
+
+# What sets the slots, past `__setattr__`. `object.__setattr__` would look each one up, in every run.
+_put_cmd, _put_status, _put_stdout, _put_stderr = (
+    vars(Completed)[name].__set__ for name in Completed.__match_args__
+)

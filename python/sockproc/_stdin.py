@@ -28,6 +28,9 @@ class Source:
         self.data = data
 
 
+_NOTHING = Source(0, b"")
+
+
 def source(stdin: Any, text: TextMode | None, may_block: bool = True) -> Source:
     """The bytes of ``stdin``, which may be of many types.
 
@@ -39,7 +42,7 @@ def source(stdin: Any, text: TextMode | None, may_block: bool = True) -> Source:
         TypeError: ``stdin`` cannot be read, is bytes in text mode, or str in binary mode.
     """
     if stdin is None:
-        return Source(0, b"")
+        return _NOTHING
     if isinstance(stdin, (str, bytes)):
         data = as_bytes(stdin, text)
         return Source(len(data), data)

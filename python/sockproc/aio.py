@@ -97,7 +97,8 @@ async def run(
     >>> asyncio.run(run("tr a-z A-Z", b"hello")).stdout
     b'HELLO'
     """
-    refuse_others(others)
+    if others:
+        refuse_others(others)
     mode = text_mode(text, encoding, errors)
     address = destination(server)
     call = Call(
@@ -193,7 +194,8 @@ class Client:
         **others: object,
     ) -> Completed[_types.Any]:
         """Runs a command as :func:`run` does, on this client's server."""
-        refuse_others(others)
+        if others:
+            refuse_others(others)
         mode = text_mode(text, encoding, errors)
         call = Call(
             cmd,

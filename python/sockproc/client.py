@@ -142,7 +142,8 @@ def run(
     >>> run("pwd; echo $GREETING", cwd="/", env={"GREETING": "hello"}, text=True).stdout
     '/\\nhello\\n'
     """
-    refuse_others(others)
+    if others:
+        refuse_others(others)
     mode = text_mode(text, encoding, errors)
     address = destination(server)
     call = Call(
@@ -237,7 +238,8 @@ class Client:
         **others: object,
     ) -> Completed[_types.Any]:
         """Runs a command as :func:`run` does, on this client's server."""
-        refuse_others(others)
+        if others:
+            refuse_others(others)
         mode = text_mode(text, encoding, errors)
         call = Call(
             cmd,

@@ -151,7 +151,7 @@ fn check_threads() -> io::Result<()> {
     }
     match has_failed {
         true => Err(io::Error::other(format!(
-            "the kernel does not allow the {needed} threads that are needed (pids.max, ulimit -u)"
+            "the kernel does not allow the {needed} threads that are needed (pids.max, ulimit -u, ulimit -v)"
         ))),
         false => Ok(()),
     }

@@ -126,6 +126,11 @@ fn source(way: Way, arguments: &Arguments) -> Result<Option<Source>, RunError> {
             Some(_) => Err(RunError::DetachedStdin),
             None => Ok(None),
         },
-        Way::Relayed | Way::Passed => Source::open(arguments.stdin.as_ref()),
+        Way::Passed => Source::open(arguments.stdin.as_ref()),
+        Way::Relayed => {
+            let source = Source::open(arguments.stdin.as_ref())?;
+            // nohup(1) makes one that cannot be read.
+            Ok(source.filter(|source| arguments.stdin.is_some() || source.is_readable()))
+        }
     }
 }

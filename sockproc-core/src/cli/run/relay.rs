@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::Bytes;
+use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::outcome::RunError;
 use super::sink::Sink;
@@ -42,6 +43,12 @@ impl Source {
             Ok(file) => Ok(Some(Self { path, file })),
             Err(source) => Err(RunError::Stdin { path, source }),
         }
+    }
+
+    /// Whether it was opened for reading.
+    pub(super) fn is_readable(&self) -> bool {
+        let flags = fcntl_getfl(&self.file);
+        flags.is_ok_and(|flags| !flags.intersects(OFlags::WRONLY | OFlags::PATH))
     }
 
     /// A copy of its descriptor, for the command.

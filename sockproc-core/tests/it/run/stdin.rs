@@ -6,7 +6,10 @@ use std::process::{Command, Stdio};
 use super::{OWN_FAILURE, said, sockproc};
 use crate::support::{Transport, binary, finish, on_both_transports};
 
-on_both_transports!(a_command_that_has_read_enough_ends_although_stdin_goes_on,);
+on_both_transports!(
+    a_command_that_has_read_enough_ends_although_stdin_goes_on,
+    a_stdin_that_was_not_opened_for_reading_is_no_stdin,
+);
 
 #[test]
 fn its_own_stdin_is_passed_on_when_it_is_no_terminal() {
@@ -98,4 +101,20 @@ fn a_command_that_has_read_enough_ends_although_stdin_goes_on(on: Transport) {
         ("ab", Some(0))
     );
     drop(writer);
+}
+
+/// As nohup(1) makes it where stdin is a terminal.
+fn a_stdin_that_was_not_opened_for_reading_is_no_stdin(on: Transport) {
+    let server = on.server();
+    let unreadable = fs::OpenOptions::new().write(true).open("/dev/null");
+    let mut command = sockproc(&["run", "--server"]);
+    command
+        .arg(server.address.full())
+        .args(["--", "cat 2>/dev/null; echo hi"])
+        .stdin(unreadable.unwrap());
+    let output = command.output().unwrap();
+    assert_eq!(
+        (said(&output).as_str(), output.status.code()),
+        ("hi", Some(0))
+    );
 }

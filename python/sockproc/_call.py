@@ -8,7 +8,9 @@ from math import ceil
 from operator import index
 
 from . import _native
+from ._errors import Refused
 from ._native import Connection, set_helper
+from ._outcome import cannot_start
 from ._program import helper
 from ._request import directory, environment, records
 
@@ -132,7 +134,15 @@ class Call:
     ) -> Connection:
         """The connection of the run; nothing is sent yet."""
         found = records(self.fields)
-        return Connection(server, protocol, found, stdin.data, stdin.length)
+        try:
+            return Connection(server, protocol, found, stdin.data, stdin.length)
+        except Refused as refused:
+            raise self.refused(refused) from None
+
+    def refused(self, refused: Refused) -> Refused:
+        """What to raise where the command is not run for this reason."""
+        program = self.fields.get("arg", [b"/bin/sh"])[0]
+        return cannot_start(refused, os.fsdecode(program), self.cwd)
 
 
 def invocation(cmd: Command) -> dict[str, Any]:

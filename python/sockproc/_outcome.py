@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from errno import EACCES, ENOENT, ENOTDIR, EPERM
 
 from ._completed import Completed
@@ -72,8 +71,7 @@ def failure(error: Error, connection: Connection, call: Call) -> Exception:
     elif isinstance(error, IdleTooLong):
         return expired(connection, call.cmd, call.idle_timeout)
     elif isinstance(error, Refused):
-        program = call.fields.get("arg", [b"/bin/sh"])[0]
-        return cannot_start(error, os.fsdecode(program), call.cwd)
+        return call.refused(error)
     return error
 
 

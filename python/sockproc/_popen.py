@@ -111,9 +111,12 @@ class Popen(subprocess.Popen[AnyStr]):
         descriptors += further
         if len(descriptors) > _MOST_DESCRIPTORS:
             raise ValueError(f"at most {_MOST_DESCRIPTORS} descriptors can be passed")
-        run = Run(destination(self._server), records(request), descriptors)
-        self._child = Child(run, self.args)
         self._blamed = (executable, cwd)
+        try:
+            run = Run(destination(self._server), records(request), descriptors)
+        except Refused as refused:
+            raise self._start_error(refused) from None
+        self._child = Child(run, self.args)
         self._start()
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
 

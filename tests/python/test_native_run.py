@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_a_program_is_looked_up_in_the_path_that_it_gets(
     program.write_text("#!/bin/sh\necho found\n")
     program.chmod(0o755)
     assert any_run(["only-here"], env={"PATH": str(tmp_path)}).stdout == b"found\n"
+
+
+@pytest.mark.parametrize("words", [1, 40], ids=["one word", "all together"])
+def test_more_words_than_the_kernel_takes_are_its_error(
+    any_run: Any, words: int
+) -> None:
+    with pytest.raises(sockproc.Refused) as refused:
+        any_run(["echo", *["x" * 140_000] * words])
+    assert isinstance(refused.value, OSError)
+    assert (refused.value.errno, refused.value.filename) == (errno.E2BIG, "echo")
+    assert not refused.value.may_have_run
 
 
 def test_input_is_another_name_of_stdin(any_run: Any) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess as standard
@@ -132,6 +133,22 @@ os.kill(os.getpid(), 9)
     for name in ("pid", "child"):
         pid = read_pid(tmp_path / name)
         wait_until(lambda: not is_alive(pid), f"end of process {pid}")  # noqa: B023
+
+
+@pytest.mark.parametrize("words", [1, 40], ids=["one word", "all together"])
+def test_more_words_than_the_kernel_takes_are_its_error(words: int) -> None:
+    for module in (standard, subprocess):
+        with pytest.raises(OSError, match="Argument list too long: 'echo'") as raised:
+            module.run(["echo", *["x" * 140_000] * words])
+        assert raised.value.errno == errno.E2BIG
+        assert raised.value.filename == "echo"
+
+
+def test_an_error_about_a_descriptor_has_its_number() -> None:
+    for module in (standard, subprocess):
+        with pytest.raises(OSError, match="Bad file descriptor") as raised:
+            module.run("true", shell=True, stderr=999)
+        assert raised.value.errno == errno.EBADF
 
 
 def test_a_lost_server_is_never_an_exit_code(tmp_path: Path) -> None:

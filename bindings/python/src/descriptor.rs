@@ -7,6 +7,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rustix::io::fcntl_dupfd_cloexec;
 
+use crate::error::os_error;
+
 /// A copy of descriptor `number`, not to be inherited.
 ///
 /// # Errors
@@ -18,6 +20,5 @@ pub(crate) fn copy(number: RawFd) -> PyResult<OwnedFd> {
     }
     // SAFETY: nothing but the next call uses it, and that fails with EBADF where nothing is open.
     let named = unsafe { BorrowedFd::borrow_raw(number) };
-    let copied = fcntl_dupfd_cloexec(named, 0).map_err(std::io::Error::from)?;
-    Ok(copied)
+    fcntl_dupfd_cloexec(named, 0).map_err(|error| os_error(error.into()))
 }

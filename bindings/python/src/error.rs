@@ -1,11 +1,12 @@
 //! Core errors as the exceptions of `sockproc._errors`.
 
-use std::io::ErrorKind;
+use std::io::{Error as IoError, ErrorKind};
 
-use pyo3::exceptions::{PyEOFError, PyRuntimeError};
+use pyo3::exceptions::{PyEOFError, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
+use rustix::io::Errno;
 use sockproc_core::Error;
-use sockproc_core::proto::Stream;
+use sockproc_core::proto::{self, Stream};
 
 pyo3::import_exception!(sockproc._errors, BadAddress);
 pyo3::import_exception!(sockproc._errors, BadRequest);
@@ -43,6 +44,11 @@ impl From<PyError> for PyErr {
                 ServerFailed::new_err((None::<i32>, format!("{message}: {source}")))
             }
             Error::Address(_) => BadAddress::new_err(message),
+            // What the kernel says to more words than it takes (execve(2)): it takes no more than fit.
+            Error::Request(proto::ProtocolError::LongRequest { .. }) => {
+                let errno = Errno::TOOBIG.raw_os_error();
+                Refused::new_err(("bad-request", message, false, "exec", errno))
+            }
             Error::Argv(_) | Error::Request(_) | Error::Token(_) => BadRequest::new_err(message),
             Error::Protocol(_) | Error::Failed { .. } => ProtocolError::new_err(message),
             Error::Unsupported { field, .. } => Unsupported::new_err((message, field)),
@@ -77,14 +83,22 @@ impl From<PyError> for PyErr {
                 PyEOFError::new_err(format!("{message}: {source}"))
             }
             // The exception of whoever was to give the stdin, or the kernel's word.
-            Error::Stdin { source, .. } | Error::Wait(source) => source.into(),
+            Error::Stdin { source, .. } | Error::Wait(source) => os_error(source),
             _ => PyRuntimeError::new_err(message),
         }
     }
 }
 
+/// An OSError that has its `errno`, if the kernel has said one.
+pub(crate) fn os_error(error: IoError) -> PyErr {
+    match error.raw_os_error() {
+        Some(errno) => PyOSError::new_err((errno, reason(&error))),
+        None => error.into(),
+    }
+}
+
 /// What `os.strerror` says, without the "(os error 2)" that Rust appends.
-fn reason(error: &std::io::Error) -> String {
+fn reason(error: &IoError) -> String {
     let text = error.to_string();
     match text.rsplit_once(" (os error") {
         Some((reason, _)) => reason.to_owned(),

@@ -201,6 +201,7 @@ def test_one_task_may_read_and_finds_the_end_when_another_closes(
     assert on_loop(main) == [b"ab"]
 
 
+@pytest.mark.usefixtures("fds")
 def test_a_command_that_cannot_start_leaves_no_descriptor() -> None:
     import asyncio
 

@@ -167,6 +167,7 @@ def test_several_tasks_may_write_at_once(on_loop: OnLoop) -> None:
             await stdin.drain()
 
         async with aio.Process("sleep 0.2; wc -c", PIPE, PIPE) as process:
+            assert process.stdin and process.stdout
             stdin = process.stdin
             with anyio.fail_after(30):
                 async with anyio.create_task_group() as tasks:
@@ -188,6 +189,7 @@ def test_one_task_may_read_and_finds_the_end_when_another_closes(
             found.append(await stdout.read())
 
         async with aio.Process("printf ab; exec sleep 60", None, PIPE) as process:
+            assert process.stdout
             stdout = process.stdout
             with anyio.fail_after(30):
                 async with anyio.create_task_group() as tasks:

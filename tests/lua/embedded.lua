@@ -55,6 +55,26 @@ t.test("a helper that was killed is started anew", function()
 	t.contains(said, "done")
 end)
 
+t.test("a helper that dies is not asked again", function()
+	local said = said_by([[
+		for _ = 1, 100 do
+			assert(not sockproc.run("kill -9 $PPID; sleep 1000"))
+			assert(sockproc.run("true"))
+		end
+		print("done")
+	]])
+	t.contains(said, "done")
+end)
+
+t.test("a helper is kept after a timeout", function()
+	local said = said_by([[
+		local helper = sockproc.run("echo $PPID").stdout
+		assert(not sockproc.run("sleep 1000", nil, { timeout = 50 }))
+		print(sockproc.run("echo $PPID").stdout == helper)
+	]])
+	t.equal(said, "true")
+end)
+
 t.test("without a binary the error says what was looked for", function()
 	local program = 'print(sockproc.run("true"))'
 	local said = said_by(program, "SOCKPROC_BIN=/nowhere/sockproc")

@@ -166,6 +166,7 @@ fn receiveany(lua: &Lua, args: &mut Args) -> Result<LuaString, Failure> {
             socket.interrupted_receive = Some(deadline);
             Err(interrupted())
         }
+        Err(error) if error.kind() == ErrorKind::TimedOut => Err(lost(&error)),
         Err(error) => Err(ended(stream, lost(&error))),
     }
 }
@@ -210,7 +211,7 @@ fn closed() -> Failure {
     Failure::new("closed", "closed")
 }
 
-/// `failure`, or why a private helper could not serve.
+/// `failure` of a connection that is over, or why a private helper could not serve.
 fn ended(stream: &BlockingSocket, failure: Failure) -> Failure {
     let reason = stream.helper_failure();
     reason.map_or(failure, |error| Failure::connect(&error))

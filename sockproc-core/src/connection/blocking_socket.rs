@@ -92,13 +92,14 @@ impl BlockingSocket {
         }
     }
 
-    /// Why the helper at the other end could not serve, if it has said so.
+    /// Why the helper at the other end could not serve, if it has said so. To be asked where it has
+    /// closed this connection too early: it dies, and the next call starts another one, even if the
+    /// kernel has not closed its control socket yet.
     #[must_use]
     pub fn helper_failure(&self) -> Option<Error> {
         let helper = self.0.helper()?;
-        let reason = helper.reason()?;
         embedded::forget(helper);
-        Some(reason)
+        helper.reason()
     }
 
     /// Waits until at least one byte is sent, and returns how many were.

@@ -161,8 +161,7 @@ class _Transport(BaseSubprocessTransport):
     def _failed(self, error: Exception) -> None:
         """Has those that wait learn that the return code will never be known."""
         self._error = error
-        waiters, self._exit_waiters = self._exit_waiters, []
-        for waiter in waiters:
+        for waiter in self._exit_waiters:
             if not waiter.done():
                 waiter.set_exception(error)
         self.close()

@@ -102,8 +102,8 @@ impl<'a> Conversation<'a> {
     /// and taken for gone.
     pub(super) async fn see_to_events(&self) {
         let failed = self.take_events().err();
-        if let Some(way) = failed.map(|error| self.fail(&error)) {
-            way.await;
+        if let Some(write) = failed.map(|error| self.fail(&error)) {
+            write.await;
         }
     }
 

@@ -36,8 +36,8 @@ struct Writing {
     fd: Option<OwnedFd>,
 }
 
-/// The way of what cannot be held.
-type Way<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// Writes a frame that cannot be held.
+type PendingWrite<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl Conversation<'_> {
     /// Says what `frame` makes of the session, `fd` with it. Nothing is said to a client that has gone.
@@ -46,20 +46,20 @@ impl Conversation<'_> {
         frame: impl FnOnce(&mut ServerSession) -> Result<Bytes, ProtocolError>,
         fd: Option<OwnedFd>,
     ) {
-        if let Some(way) = self.begin_to_say(frame, fd) {
-            way.await;
+        if let Some(write) = self.begin_to_say(frame, fd) {
+            write.await;
         }
     }
 
     /// Says the next bytes of a stream, which stand in `frame` behind room for a header.
     pub(super) async fn say_data(&self, stream: Stream, frame: Vec<u8>) {
-        if let Some(way) = self.begin_to_say_data(stream, frame) {
-            way.await;
+        if let Some(write) = self.begin_to_say_data(stream, frame) {
+            write.await;
         }
     }
 
     /// Says why the client's frames make no sense. No more is said to it: it is taken for gone.
-    pub(super) fn fail(&self, error: &ProtocolError) -> Way<'_> {
+    pub(super) fn fail(&self, error: &ProtocolError) -> PendingWrite<'_> {
         self.give_up();
         let last = self.session().send_failed(error).to_vec();
         Box::pin(async { drop(self.write(Writing::of(last, None)).await) })
@@ -69,7 +69,7 @@ impl Conversation<'_> {
         &self,
         frame: impl FnOnce(&mut ServerSession) -> Result<Bytes, ProtocolError>,
         fd: Option<OwnedFd>,
-    ) -> Option<Way<'_>> {
+    ) -> Option<PendingWrite<'_>> {
         let frame = frame(&mut self.session());
         match frame {
             Ok(frame) => self.hand_over(Writing::of(frame.to_vec(), fd)),
@@ -80,7 +80,7 @@ impl Conversation<'_> {
         }
     }
 
-    fn begin_to_say_data(&self, stream: Stream, mut frame: Vec<u8>) -> Option<Way<'_>> {
+    fn begin_to_say_data(&self, stream: Stream, mut frame: Vec<u8>) -> Option<PendingWrite<'_>> {
         let len = frame.len() - HEADER_LEN;
         let header = self.session().send_data(stream, len).ok()?;
         frame[..HEADER_LEN].copy_from_slice(&header);
@@ -88,7 +88,7 @@ impl Conversation<'_> {
     }
 
     /// Holds a short frame until the next [`flush`](Self::flush), or returns what writes it.
-    fn hand_over(&self, next: Writing) -> Option<Way<'_>> {
+    fn hand_over(&self, next: Writing) -> Option<PendingWrite<'_>> {
         if self.is_gone() {
             return None;
         }

@@ -9,6 +9,8 @@ from time import monotonic
 
 from ._call import Call, destination, either, refuse_others
 from ._completed import Completed
+from ._create_subprocess import create_subprocess_exec as create_subprocess_exec
+from ._create_subprocess import create_subprocess_shell as create_subprocess_shell
 from ._drive import driver
 from ._lazy import types as _types  # pyright: ignore[reportPrivateUsage]
 from ._errors import Error
@@ -237,60 +239,6 @@ async def _run(
         # A traceback would keep the connection, and so the command, alive.
         connection.abort()
     return finish(connection, call)
-
-
-async def create_subprocess_exec(
-    program: _types.Word,
-    *args: _types.Word,
-    stdin: _types.Any = None,
-    stdout: _types.Any = None,
-    stderr: _types.Any = None,
-    limit: int = 2**16,
-    **options: _types.Any,
-) -> _types.AsyncioProcess:
-    """As :func:`asyncio.create_subprocess_exec`, on asyncio and uvloop; the server runs the command.
-
-    ``docs/python.md`` says what differs; :class:`Process` runs on trio too.
-
-    Raises:
-        OSError: the program or the directory is at fault.
-        ValueError, TypeError: an option has no meaning here.
-        Error: there is no server, it refuses, or the connection is lost.
-
-    >>> import asyncio
-    >>> async def main():
-    ...     process = await create_subprocess_exec("echo", "hello", stdout=asyncio.subprocess.PIPE)
-    ...     return await process.communicate()
-    >>> asyncio.run(main())
-    (b'hello\\n', None)
-    """
-    from ._aio_popen import spawn
-
-    return await spawn(
-        [program, *args],
-        False,
-        limit,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        **options,
-    )
-
-
-async def create_subprocess_shell(
-    cmd: str | bytes,
-    stdin: _types.Any = None,
-    stdout: _types.Any = None,
-    stderr: _types.Any = None,
-    limit: int = 2**16,
-    **options: _types.Any,
-) -> _types.AsyncioProcess:
-    """As :func:`asyncio.create_subprocess_shell`; see :func:`create_subprocess_exec`."""
-    from ._aio_popen import spawn
-
-    return await spawn(
-        cmd, True, limit, stdin=stdin, stdout=stdout, stderr=stderr, **options
-    )
 
 
 def __getattr__(name: str) -> object:

@@ -18,6 +18,7 @@ MODULES = [
     ".testing",
     "._aio_process",
     "._completed",
+    "._create_subprocess",
     "._errors",
     "._process",
     "._run_errors",

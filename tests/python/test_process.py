@@ -192,15 +192,16 @@ def test_one_task_may_read_and_finds_the_end_when_another_closes(
             assert process.stdout
             stdout = process.stdout
             with anyio.fail_after(30):
+                assert await stdout.readexactly(2) == b"ab"
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(read)
-                    await anyio.sleep(0.2)
+                    await anyio.wait_all_tasks_blocked()
                     with pytest.raises(RuntimeError, match="another task waits"):
                         await stdout.read()
                     stdout.close()
         return found
 
-    assert on_loop(main) == [b"ab"]
+    assert on_loop(main) == [b""]
 
 
 @pytest.mark.usefixtures("fds")

@@ -99,7 +99,7 @@ class Poller:
             self._epoll.register(run.fd, _MASKS[wanted])
 
     def stop(self, fd: int) -> None:
-        """Steps the run of this socket, if it is watched, which it is no more."""
+        """Watches a socket no more, and steps its run a last time, if it was watched."""
         run = self._runs.get(fd)
         if run is not None:
             self.watch(run, 0)

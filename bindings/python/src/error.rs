@@ -44,7 +44,7 @@ impl From<PyError> for PyErr {
                 ServerFailed::new_err((None::<i32>, format!("{message}: {source}")))
             }
             Error::Address(_) => BadAddress::new_err(message),
-            // What the kernel says to more words than it takes (execve(2)): it takes no more than fit.
+            // The kernel's word for too many words (execve(2)). A request can carry as many as the kernel takes.
             Error::Request(proto::ProtocolError::LongRequest { .. }) => {
                 let errno = Errno::TOOBIG.raw_os_error();
                 Refused::new_err(("bad-request", message, false, "exec", errno))

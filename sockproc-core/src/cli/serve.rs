@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::log::{self, Log};
 use super::pidfile::Pidfile;
+use super::signals::HeldSignals;
 use super::users::{Account, Owner};
 use super::{Chain, Failed, daemon, server_process};
 use crate::proto::OnDisconnect;
@@ -114,7 +115,12 @@ fn serve(mut arguments: Arguments) -> Result<i32, Failed> {
         token,
         ..arguments.config()
     };
-    config.check().map_err(|error| Failed::new(error, 1))?;
+    let checked = {
+        // Its thread, which a disk may hold up, hears no signal that somebody else waits for.
+        let _held = HeldSignals::hold();
+        config.check()
+    };
+    checked.map_err(|error| Failed::new(error, 1))?;
     let options = arguments.socket_options();
     let listen = arguments.listen.iter();
     let bind = || {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::{
-    Connection, FrozenDisk, Reply, Setup, TestServer, Transport, poll_until, request,
+    Connection, FrozenDisk, Reply, Setup, TestServer, Transport, blocked_signals, poll_until,
+    request,
 };
 
 /// More than any pool of threads that blocking work might share.
@@ -51,6 +52,29 @@ fn a_server_starts_while_its_spill_disk_hangs() {
     let answer = server.run("echo hi");
     drop(frozen);
     assert_eq!(answer, Reply::new(0, "hi\n", ""));
+}
+
+/// Such a signal may come when the server has its socket and does not wait for it yet.
+#[test]
+fn a_thread_that_the_spill_disk_holds_up_takes_no_signal_that_ends_a_server() {
+    let Some(disk) = FrozenDisk::new() else {
+        return;
+    };
+    let frozen = disk.freeze();
+    let server = Transport::Unix
+        .setup()
+        .serve(["--spill-dir".as_ref(), disk.path().as_os_str()])
+        .start();
+    let threads = blocked_signals(server.pid());
+    drop(frozen);
+    let ends = [Signal::TERM, Signal::INT].map(|signal| 1 << (signal.as_raw() - 1));
+    for (thread, blocked) in threads {
+        let is_blocked = ends.iter().all(|end| blocked & end != 0);
+        assert!(
+            thread == server.pid() || is_blocked,
+            "{thread}: {blocked:x}"
+        );
+    }
 }
 
 /// A client that vanishes while the disk hangs leaves little behind.

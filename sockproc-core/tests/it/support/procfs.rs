@@ -68,6 +68,20 @@ pub(crate) fn memory_kib(pid: u32, key: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// The signals that each thread of `pid` blocks, by its number: signal n is bit n - 1.
+pub(crate) fn blocked_signals(pid: u32) -> HashMap<u32, u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let blocked = threads.filter_map(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigBlk:"))?;
+        let number = thread.file_name().to_str()?.parse().ok()?;
+        Some((number, u64::from_str_radix(mask.trim(), 16).ok()?))
+    });
+    blocked.collect()
+}
+
 /// The state letter of `pid` (`R`, `S`, `T`, `Z`, …); `None` once it is gone.
 pub(crate) fn state_of(pid: u32) -> Option<char> {
     Some(stat(pid)?.0)

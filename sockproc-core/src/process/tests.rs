@@ -96,9 +96,13 @@ async fn a_start_costs_the_same_however_many_descriptors_are_open() {
     // Other tests may live in this process, and need some.
     let count = most.unwrap_or(u64::MAX).saturating_sub(1000).min(4000);
     let _many: Vec<_> = (0..count).map(|_| null.try_clone().unwrap()).collect();
-    let many = fastest_start(&spawner).await;
     // A copy of them all takes 400 µs and more.
-    assert!(many < few + Duration::from_micros(200), "{few:?}, {many:?}");
+    let bound = few + Duration::from_micros(200);
+    let (begin, mut many) = (Instant::now(), DEADLINE);
+    while many > bound && begin.elapsed() < DEADLINE {
+        many = fastest_start(&spawner).await;
+    }
+    assert!(many <= bound, "{few:?}, {many:?}");
 }
 
 /// The best of many, as the machine is busy with other work.

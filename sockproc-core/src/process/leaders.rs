@@ -21,7 +21,7 @@ use super::sys;
 #[derive(Debug, Default)]
 pub(crate) struct Leaders {
     children: Mutex<Children>,
-    /// Told when a child is born while [`wait_for_birth`](Self::wait_for_birth) waits.
+    /// Told of the first child that is born after a look at the orphans has begun.
     birth: Notify,
     is_awaited: AtomicBool,
 }
@@ -31,6 +31,12 @@ struct Children {
     leaders: HashSet<Pid>,
     /// The children that have not executed their program yet.
     newborn: Vec<Arc<Newborn>>,
+}
+
+impl Children {
+    fn is_any(&self) -> bool {
+        !(self.leaders.is_empty() && self.newborn.is_empty())
+    }
 }
 
 impl Leaders {
@@ -64,9 +70,9 @@ impl Leaders {
         spawned
     }
 
-    /// Resolves when a child is born after this call, or has been since the last.
+    /// Resolves when a child has been born since the last [`reap_orphans`](Self::reap_orphans) began that
+    /// found no child left.
     pub(crate) async fn wait_for_birth(&self) {
-        self.is_awaited.store(true, Relaxed);
         self.birth.notified().await;
     }
 
@@ -81,9 +87,12 @@ impl Leaders {
         waited
     }
 
-    /// Waits for every child that has exited and is no leader. Returns whether there is any child left.
+    /// Waits for every child that has exited and is no leader. Returns whether there is any child left, or
+    /// one on its way.
     pub(crate) fn reap_orphans(&self) -> bool {
-        let mut is_left = false;
+        // In this order no birth is missed: a child is among these, or its birth will be told.
+        self.is_awaited.store(true, Relaxed);
+        let mut is_left = self.children().is_any();
         for pid in children_of(getpid()) {
             let children = self.children();
             let mut newborn = children.newborn.iter();
@@ -97,5 +106,40 @@ impl Leaders {
 
     fn children(&self) -> MutexGuard<'_, Children> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// A birth that comes to nothing: it is one all the same.
+    fn give_birth(leaders: &Leaders, meanwhile: impl FnOnce()) {
+        let born: Result<(Pid, ()), ()> = leaders.add_leader(&Arc::default(), |_| {
+            meanwhile();
+            Err(())
+        });
+        assert_eq!(born, Err(()));
+    }
+
+    #[test]
+    fn a_child_that_is_born_between_a_look_and_the_wait_is_told() {
+        let leaders = Leaders::default();
+        leaders.reap_orphans();
+        give_birth(&leaders, || ());
+        let told = pin!(leaders.wait_for_birth());
+        assert!(
+            told.poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        );
+    }
+
+    #[test]
+    fn a_child_that_is_being_born_is_left() {
+        let leaders = Leaders::default();
+        give_birth(&leaders, || assert!(leaders.reap_orphans()));
     }
 }

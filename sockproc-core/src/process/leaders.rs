@@ -70,8 +70,8 @@ impl Leaders {
         spawned
     }
 
-    /// Resolves when a child has been born since the last [`reap_orphans`](Self::reap_orphans) began that
-    /// found no child left.
+    /// Resolves when a child has been born since the last [`reap_orphans`](Self::reap_orphans) began, and
+    /// at times for an older one.
     pub(crate) async fn wait_for_birth(&self) {
         self.birth.notified().await;
     }
@@ -90,7 +90,7 @@ impl Leaders {
     /// Waits for every child that has exited and is no leader. Returns whether there is any child left, or
     /// one on its way.
     pub(crate) fn reap_orphans(&self) -> bool {
-        // In this order no birth is missed: a child is among these, or its birth will be told.
+        // First this, so that no birth is missed: a child is known here already, or its birth is told.
         self.is_awaited.store(true, Relaxed);
         let mut is_left = self.children().is_any();
         for pid in children_of(getpid()) {
@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// A birth that comes to nothing: it is one all the same.
+    /// A start that fails counts as a birth, too.
     fn give_birth(leaders: &Leaders, meanwhile: impl FnOnce()) {
         let born: Result<(Pid, ()), ()> = leaders.add_leader(&Arc::default(), |_| {
             meanwhile();

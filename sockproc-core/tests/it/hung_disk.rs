@@ -20,10 +20,7 @@ fn a_hung_spill_disk_stops_no_other_run_and_no_end_of_serve() {
     let Some(disk) = FrozenDisk::new() else {
         return;
     };
-    let setup = Transport::Unix
-        .setup()
-        .serve(["--spill-dir".as_ref(), disk.path().as_os_str()]);
-    ends_with_spilling_runs_stuck(&disk, setup);
+    ends_with_spilling_runs_stuck(&disk, spilling_to(&disk));
 }
 
 /// The classic server spills to /var/tmp: it gets the disk there, in a mount namespace of its own.
@@ -45,10 +42,7 @@ fn a_server_starts_while_its_spill_disk_hangs() {
         return;
     };
     let frozen = disk.freeze();
-    let server = Transport::Unix
-        .setup()
-        .serve(["--spill-dir".as_ref(), disk.path().as_os_str()])
-        .start();
+    let server = spilling_to(&disk).start();
     let answer = server.run("echo hi");
     drop(frozen);
     assert_eq!(answer, Reply::new(0, "hi\n", ""));
@@ -61,10 +55,7 @@ fn a_thread_that_the_spill_disk_holds_up_takes_no_signal_that_ends_a_server() {
         return;
     };
     let frozen = disk.freeze();
-    let server = Transport::Unix
-        .setup()
-        .serve(["--spill-dir".as_ref(), disk.path().as_os_str()])
-        .start();
+    let server = spilling_to(&disk).start();
     let threads = blocked_signals(server.pid());
     drop(frozen);
     let ends = [Signal::TERM, Signal::INT].map(|signal| 1 << (signal.as_raw() - 1));
@@ -99,6 +90,11 @@ fn runs_that_are_killed_while_the_spill_disk_hangs_pile_up_no_memory() {
     assert!(peak < 96 << 10, "{peak} KiB");
     assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
     drop(frozen);
+}
+
+fn spilling_to(disk: &FrozenDisk) -> Setup {
+    let setup = Transport::Unix.setup();
+    setup.serve(["--spill-dir".as_ref(), disk.path().as_os_str()])
 }
 
 #[track_caller]

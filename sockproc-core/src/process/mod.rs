@@ -64,7 +64,8 @@ impl Process {
         spec: Arc<Spec>,
         newborn: &Arc<Newborn>,
     ) -> Result<Self, StartError> {
-        let (ours, theirs) = pipes::make(spec.streams).map_err(StartError::at(StartStep::Pipe))?;
+        let (ours, theirs) = pipes::make(spec.streams, spec.is_stdin_empty)
+            .map_err(StartError::at(StartStep::Pipe))?;
         let Started { claim, pidfd } = spawner.spawn(spec, theirs, newborn).await?;
         let OurEnds {
             stdin,

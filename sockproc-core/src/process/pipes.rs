@@ -22,14 +22,19 @@ pub(super) struct OurEnds {
 /// The command's stdin, stdout and stderr, as far as they are pipes; open here until it has been started.
 pub(super) struct TheirEnds(pub(super) [Option<OwnedFd>; 3]);
 
-/// Makes the pipes of those streams that are piped.
-pub(super) fn make(streams: [StreamMode; 3]) -> io::Result<(OurEnds, TheirEnds)> {
+/// Makes the pipes of those streams that are piped. We need no end of a stdin that is known to be empty.
+pub(super) fn make(
+    streams: [StreamMode; 3],
+    is_stdin_empty: bool,
+) -> io::Result<(OurEnds, TheirEnds)> {
     let mut ours = OurEnds::default();
     let mut theirs = [None, None, None];
     let [stdin, stdout, stderr] = streams.map(|mode| mode == StreamMode::Piped);
     if stdin {
         let (read, write) = pipe()?;
-        ours.stdin = Some(watched(write, Interest::WRITABLE)?);
+        if !is_stdin_empty {
+            ours.stdin = Some(watched(write, Interest::WRITABLE)?);
+        }
         theirs[0] = Some(read);
     }
     if stdout {

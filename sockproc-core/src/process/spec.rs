@@ -29,6 +29,7 @@ pub(crate) struct Spec {
     environment: Environment,
     pub(super) cwd: Option<CString>,
     pub(super) streams: [StreamMode; 3],
+    pub(super) is_stdin_empty: bool,
     passed: Vec<Passed>,
     /// The command's numbers of those that are no standard streams.
     numbers: Vec<c_int>,
@@ -74,6 +75,7 @@ impl Spec {
             environment: request.environment.clone(),
             cwd: request.cwd.as_deref().map(string).transpose()?,
             streams,
+            is_stdin_empty: request.stdin_len == Some(0),
             passed,
             numbers: request.fds.iter().map(number).collect::<Result<_, _>>()?,
             place: place(request)?,

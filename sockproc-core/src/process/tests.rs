@@ -40,13 +40,25 @@ async fn a_command_whose_start_is_dropped_is_ended_and_reaped() {
 #[tokio::test]
 async fn a_leader_that_the_reactor_does_not_take_runs_to_its_end() {
     let spawner = Spawner::new(None, Duration::ZERO, 0).unwrap();
-    let spec = spec(Request::line("read x; exit 3").with_stdin(0));
-    let (ours, theirs) = pipes::make(spec.streams).unwrap();
+    let spec = spec(Request::line("read x; exit 3").with_stdin(1));
+    let (ours, theirs) = pipes::make(spec.streams, spec.is_stdin_empty).unwrap();
     let Started { claim, pidfd } = spawner.spawn(spec, theirs, &Arc::default()).await.unwrap();
     // The reactor takes a number once only (epoll_ctl(2), EEXIST).
     let _taken = watch(pidfd.as_raw_fd(), Interest::READABLE).unwrap();
     let leader = Leader::new(claim, pidfd);
     drop(ours.stdin);
+    let reaped = leader.reap().await.unwrap();
+    assert_eq!(reaped.status.decode(), ExitStatus::Code(3));
+}
+
+#[tokio::test]
+async fn a_stdin_known_to_be_empty_is_at_its_end_and_takes_nothing_of_ours() {
+    let spawner = Spawner::new(None, Duration::ZERO, 0).unwrap();
+    let spec = spec(Request::line("test -p /dev/stdin && cat && exit 3").with_stdin(0));
+    let Process { leader, stdin, .. } = Process::spawn(&spawner, spec, &Arc::default())
+        .await
+        .unwrap();
+    assert!(stdin.is_none());
     let reaped = leader.reap().await.unwrap();
     assert_eq!(reaped.status.decode(), ExitStatus::Code(3));
 }

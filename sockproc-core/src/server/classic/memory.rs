@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::spill::SLOT_LEN;
 
-/// A first buffer for streams that stay small; what is not touched costs nothing.
-pub(crate) const FIRST_LEN: usize = 64 * 1024;
+/// As much as a pipe holds: a buffer for streams that outgrow [`UNCOUNTED_LEN`]. What is not touched
+/// costs nothing.
+pub(crate) const PIPE_LEN: usize = 64 * 1024;
 
-/// A buffer where memory is short: it is held for one read and the write that follows.
+/// The same where memory is short: it is held for one read and the write that follows.
 const SHORT_LEN: usize = 16 * 1024;
 
 /// With so much left a stream that outgrows its first buffer gets a whole one, and is copied once.
 const ROOMY_LEN: usize = 4 * SLOT_LEN;
 
-/// The first bytes of a buffer, a page, are not counted: most streams hold no more.
+/// The first bytes of a buffer, a page, are not counted. Most streams hold no more, so that it is also
+/// the length of the first buffer: glibc takes longer for one of 64 KiB, and to free it again.
 const UNCOUNTED_LEN: usize = 4096;
 
 /// What all buffers may still take; clones share it.
@@ -66,20 +68,22 @@ impl Kept {
         len <= self.counted + UNCOUNTED_LEN || self.count_to(len)
     }
 
-    /// Makes spare capacity in a full buffer. The first is counted as it is used; what is added later
-    /// will mostly be, and is counted at once.
+    /// Makes spare capacity in a full buffer. Up to [`PIPE_LEN`] it is counted as it is used; what is
+    /// added later will mostly be, and is counted at once.
     ///
     /// # Errors
     /// There is no memory, or no room in the bound; the buffer is as it was.
     pub(crate) fn grow(&mut self) -> io::Result<()> {
         let len = self.data.len();
-        let whole = SLOT_LEN + FIRST_LEN;
+        let whole = SLOT_LEN + PIPE_LEN;
         let grown = if len == 0 {
-            self.begin().is_ok()
+            self.data.try_reserve_exact(UNCOUNTED_LEN).is_ok()
+        } else if len <= UNCOUNTED_LEN {
+            self.begin(len).is_ok()
         } else if self.memory.has(ROOMY_LEN) {
             self.hold(whole)
         } else {
-            self.hold(whole.min((2 * len).max(FIRST_LEN)))
+            self.hold(whole.min((2 * len).max(PIPE_LEN)))
         };
         if grown {
             Ok(())
@@ -94,7 +98,7 @@ impl Kept {
     /// There is no memory even for a few bytes.
     pub(crate) fn make_room_for(&mut self, len: usize) -> io::Result<()> {
         self.data.clear();
-        let mut sizes = [SLOT_LEN, 4 * FIRST_LEN, FIRST_LEN].into_iter();
+        let mut sizes = [SLOT_LEN, 4 * PIPE_LEN, PIPE_LEN].into_iter();
         if sizes.any(|size| self.hold(len.min(size))) || self.data.capacity() > 0 {
             return Ok(());
         }
@@ -124,7 +128,7 @@ impl Kept {
     /// Gives back what is not used any more, if that is much.
     pub(crate) fn shrink(&mut self) {
         let len = self.data.len();
-        if self.counted < len + 4 * FIRST_LEN {
+        if self.counted < len + 4 * PIPE_LEN {
             return;
         }
         // A copy: a large buffer that is cut and not freed lets glibc return every later one to the
@@ -137,11 +141,11 @@ impl Kept {
         }
     }
 
-    fn begin(&mut self) -> Result<(), TryReserveError> {
-        let is_short = !self.memory.has(FIRST_LEN);
-        let capacity = if is_short { SHORT_LEN } else { FIRST_LEN };
+    fn begin(&mut self, len: usize) -> Result<(), TryReserveError> {
+        let is_short = !self.memory.has(PIPE_LEN);
+        let capacity = if is_short { SHORT_LEN } else { PIPE_LEN };
         self.data
-            .try_reserve_exact(capacity)
+            .try_reserve_exact(capacity - len)
             .or_else(|_| self.data.try_reserve_exact(UNCOUNTED_LEN))
     }
 
@@ -200,6 +204,19 @@ mod tests {
         assert!(fits && !too_much && small);
         drop((first, second, third));
         assert!(memory.has(100_000));
+    }
+
+    #[test]
+    fn a_stream_begins_with_a_page_and_goes_on_with_what_a_pipe_holds() {
+        let mut buffer = ReplyMemory::new(u64::MAX).buffer();
+        buffer.grow().unwrap();
+        assert_eq!(buffer.data.capacity(), UNCOUNTED_LEN);
+        buffer.data.resize(UNCOUNTED_LEN, 0);
+        buffer.grow().unwrap();
+        assert_eq!((buffer.data.capacity(), buffer.counted), (PIPE_LEN, 0));
+        buffer.data.resize(PIPE_LEN, 0);
+        buffer.grow().unwrap();
+        assert!(buffer.data.capacity() > SLOT_LEN && buffer.counted > SLOT_LEN);
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub(crate) use reading::DISCARD_PAUSE;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::PollFlags;
@@ -30,6 +32,8 @@ pub(crate) struct Accepted {
     fd: AsyncFd<OwnedFd>,
     transport: Transport,
     strangers: Strangers,
+    /// Whether end of file was read: nothing more can come.
+    has_ended: AtomicBool,
 }
 
 impl Accepted {
@@ -39,6 +43,7 @@ impl Accepted {
             fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
             transport,
             strangers,
+            has_ended: AtomicBool::new(false),
         })
     }
 
@@ -97,17 +102,20 @@ impl Accepted {
     /// Resolves once the peer has gone altogether and fewer than `missing` bytes of it are still to be
     /// read; never if they are all there.
     pub(crate) async fn gone_before(&self, missing: u64) {
-        self.hung_up().await;
-        if self.unread() >= missing {
-            std::future::pending().await
+        if missing > 0 {
+            self.hung_up().await;
+            if self.unread() < missing {
+                return;
+            }
         }
+        std::future::pending().await
     }
 }
 
 impl Drop for Accepted {
     /// The kernel would close the descriptors that wait unread in a socket with it, on this thread.
     fn drop(&mut self) {
-        if self.transport == Transport::Unix {
+        if self.transport == Transport::Unix && !self.has_ended.load(Relaxed) {
             // After this no more can come.
             let _ = shutdown(&self.fd, Shutdown::Both);
             if self.unread() > 0 {

@@ -57,11 +57,6 @@ fn compare(cli: &Cli) -> io::Result<u64> {
         let named = |part| workload.name.contains(part);
         cli.only.is_empty() || cli.only.iter().any(|part| named(part.as_str()))
     });
-    let ours = Server::start(&cli.ours)?;
-    let peer = cli.peer.as_deref().map(Server::start).transpose()?;
-    for server in [Some(&ours), peer.as_ref()].into_iter().flatten() {
-        prove(server.socket(), &workloads)?;
-    }
     let (rounds, seconds) = if cli.smoke {
         (1, SMOKE_SECONDS)
     } else {
@@ -77,6 +72,12 @@ fn compare(cli: &Cli) -> io::Result<u64> {
     let mut failed = 0;
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
+        // Two processes of one program differ by up to 10 % for as long as they live.
+        let ours = Server::start(&cli.ours)?;
+        let peer = cli.peer.as_deref().map(Server::start).transpose()?;
+        for server in [Some(&ours), peer.as_ref()].into_iter().flatten() {
+            prove(server.socket(), &workloads)?;
+        }
         for (nth, (workload, case)) in (round as usize..).zip(&mut cases) {
             failed += play(case, workload, window, &ours, peer.as_ref(), nth % 2 == 0);
         }

@@ -16,7 +16,7 @@ use crate::reactor::ready_now;
 const BULK_PIPE_LEN: usize = 256 * 1024;
 
 /// The kernel's size of a new pipe: who fills it in one go writes much (pipe(7)).
-const PIPE_LEN: usize = 64 * 1024;
+pub(crate) const PIPE_LEN: usize = 64 * 1024;
 
 /// Where a command's output goes.
 pub(crate) trait Sink {

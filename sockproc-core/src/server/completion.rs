@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::activity::Activity;
 use super::shutdown::Shutdown;
-use crate::process::pump::{self, Sink};
+use crate::process::pump::{self, PIPE_LEN, Sink};
 use crate::process::{Ended, Leader, Pipe};
 
 /// The longest that the streams of a killed run are read on.
@@ -212,10 +212,8 @@ struct Nowhere(Vec<u8>);
 
 impl Sink for Nowhere {
     fn buffer(&mut self) -> io::Result<&mut Vec<u8>> {
-        /// As much as a pipe holds unless it was made larger.
-        const LEN: usize = 64 * 1024;
         let refused = |_| io::Error::from(io::ErrorKind::OutOfMemory);
-        self.0.try_reserve(LEN).map_err(refused)?;
+        self.0.try_reserve(PIPE_LEN).map_err(refused)?;
         Ok(&mut self.0)
     }
 

@@ -7,15 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::spill::SLOT_LEN;
+use crate::process::pump::PIPE_LEN;
 
-/// As much as a pipe holds: a buffer for streams that outgrow [`UNCOUNTED_LEN`]. What is not touched
-/// costs nothing.
-pub(crate) const PIPE_LEN: usize = 64 * 1024;
-
-/// The same where memory is short: it is held for one read and the write that follows.
+/// A buffer where memory is short: it is held for one read and the write that follows.
 const SHORT_LEN: usize = 16 * 1024;
 
-/// With so much left a stream that outgrows its first buffer gets a whole one, and is copied once.
+/// With so much left a stream of more than a pipe holds gets a whole buffer, and is copied once.
 const ROOMY_LEN: usize = 4 * SLOT_LEN;
 
 /// The first bytes of a buffer, a page, are not counted. Most streams hold no more, so that it is also
@@ -79,7 +76,7 @@ impl Kept {
         let grown = if len == 0 {
             self.data.try_reserve_exact(UNCOUNTED_LEN).is_ok()
         } else if len <= UNCOUNTED_LEN {
-            self.begin(len).is_ok()
+            self.outgrow_page().is_ok()
         } else if self.memory.has(ROOMY_LEN) {
             self.hold(whole)
         } else {
@@ -141,11 +138,13 @@ impl Kept {
         }
     }
 
-    fn begin(&mut self, len: usize) -> Result<(), TryReserveError> {
+    /// Makes room behind the first page. It is as much as a pipe holds, for what is not touched costs
+    /// nothing.
+    fn outgrow_page(&mut self) -> Result<(), TryReserveError> {
         let is_short = !self.memory.has(PIPE_LEN);
         let capacity = if is_short { SHORT_LEN } else { PIPE_LEN };
         self.data
-            .try_reserve_exact(capacity - len)
+            .try_reserve_exact(capacity - self.data.len())
             .or_else(|_| self.data.try_reserve_exact(UNCOUNTED_LEN))
     }
 

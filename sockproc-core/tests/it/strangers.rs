@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use rustix::net::SendFlags;
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::support::{MAX_FDS, Reply, TestServer, Transport, poll_until};
@@ -52,6 +53,27 @@ fn a_lingering_socket_that_a_client_leaves_unread_holds_up_no_other() {
         assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
         assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
     }
+    poll_until(|| server.fd_count() == before);
+}
+
+#[test]
+fn a_lingering_socket_beside_a_byte_out_of_band_holds_up_no_other() {
+    let server = Transport::Unix.server();
+    let before = server.settled_fd_count();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut peers = Vec::new();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let lingering = lingering(&listener, &mut peers);
+            let client = server.connect();
+            client.send_with_fds_and(SendFlags::OOB, b"e", &[lingering.as_fd()]);
+            client
+        })
+        .collect();
+    let begin = Instant::now();
+    assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+    assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
+    drop(clients);
     poll_until(|| server.fd_count() == before);
 }
 

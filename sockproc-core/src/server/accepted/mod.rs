@@ -7,11 +7,10 @@ pub(crate) use reading::DISCARD_PAUSE;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::PollFlags;
+use rustix::net::sockopt::set_socket_oobinline;
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,18 +31,20 @@ pub(crate) struct Accepted {
     fd: AsyncFd<OwnedFd>,
     transport: Transport,
     strangers: Strangers,
-    /// Whether end of file was read: nothing more can come.
-    has_ended: AtomicBool,
 }
 
 impl Accepted {
     /// Takes over a socket that is non-blocking already.
     pub(crate) fn new(fd: OwnedFd, transport: Transport, strangers: Strangers) -> io::Result<Self> {
+        if transport == Transport::Unix {
+            // Otherwise a read throws a byte out of band away, and the kernel closes what came with it.
+            // Refused only where there are no such bytes, before Linux 5.15.
+            let _ = set_socket_oobinline(&fd, true);
+        }
         Ok(Self {
             fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
             transport,
             strangers,
-            has_ended: AtomicBool::new(false),
         })
     }
 
@@ -115,7 +116,7 @@ impl Accepted {
 impl Drop for Accepted {
     /// The kernel would close the descriptors that wait unread in a socket with it, on this thread.
     fn drop(&mut self) {
-        if self.transport == Transport::Unix && !self.has_ended.load(Relaxed) {
+        if self.transport == Transport::Unix {
             // After this no more can come.
             let _ = shutdown(&self.fd, Shutdown::Both);
             if self.unread() > 0 {

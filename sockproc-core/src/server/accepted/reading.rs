@@ -1,7 +1,6 @@
 //! What is read from an accepted stream, and the descriptors that come with it.
 
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -132,10 +131,7 @@ impl Accepted {
                 len: recv(fd, &mut *buffer, RecvFlags::empty())?.0,
                 ..Received::default()
             }),
-        })?;
-        if received.len == 0 && !buffer.is_empty() {
-            self.has_ended.store(true, Relaxed);
-        }
-        Ok(received)
+        });
+        Ok(received?)
     }
 }

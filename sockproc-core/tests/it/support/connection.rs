@@ -41,11 +41,16 @@ impl Connection {
     /// Sends this with descriptors.
     #[track_caller]
     pub(crate) fn send_with_fds(&self, data: &[u8], fds: &[BorrowedFd<'_>]) {
+        self.send_with_fds_and(SendFlags::NOSIGNAL, data, fds);
+    }
+
+    /// As [`send_with_fds`](Self::send_with_fds), with flags of send(2).
+    pub(crate) fn send_with_fds_and(&self, flags: SendFlags, data: &[u8], fds: &[BorrowedFd<'_>]) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
         let parts = [IoSlice::new(data)];
-        let sent = sendmsg(&self.0, &parts, &mut control, SendFlags::NOSIGNAL);
+        let sent = sendmsg(&self.0, &parts, &mut control, flags);
         assert_eq!(sent.unwrap(), data.len());
     }
 

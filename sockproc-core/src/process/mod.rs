@@ -43,7 +43,8 @@ use spawner::Started;
 /// Our end of a pipe whose other end a command holds.
 pub(crate) type Pipe = AsyncFd<OwnedFd>;
 
-/// A running command: its leader, and our ends of those of its streams that are piped.
+/// A running command: its leader, and our ends of those of its streams that are piped. There is none of a
+/// stdin that is known to be empty.
 pub(crate) struct Process {
     pub(crate) leader: Leader,
     pub(crate) stdin: Option<Pipe>,

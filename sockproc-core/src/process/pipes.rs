@@ -22,7 +22,8 @@ pub(super) struct OurEnds {
 /// The command's stdin, stdout and stderr, as far as they are pipes; open here until it has been started.
 pub(super) struct TheirEnds(pub(super) [Option<OwnedFd>; 3]);
 
-/// Makes the pipes of those streams that are piped. We need no end of a stdin that is known to be empty.
+/// Makes the pipes of those streams that are piped. Of a stdin that is known to be empty no write end is
+/// kept.
 pub(super) fn make(
     streams: [StreamMode; 3],
     is_stdin_empty: bool,

@@ -187,8 +187,9 @@ fn identity(request: &Request) -> Option<Identity> {
     let wanted = &request.identity;
     let is_wanted =
         wanted.user.is_some() || wanted.group.is_some() || wanted.supplementary_groups.is_some();
-    let us = || rustix::process::geteuid().as_raw();
-    let is_other = wanted.user.is_some_and(|user| user != us());
+    let is_other = wanted
+        .user
+        .is_some_and(|user| user != rustix::process::geteuid().as_raw());
     is_wanted.then(|| Identity {
         user: wanted.user,
         group: wanted.group,

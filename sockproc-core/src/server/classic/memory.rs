@@ -9,15 +9,22 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::spill::SLOT_LEN;
 use crate::process::pump::PIPE_LEN;
 
-/// A buffer where memory is short: it is held for one read and the write that follows.
+/// A buffer where memory is short: it is held for a few reads and the write that follows.
 const SHORT_LEN: usize = 16 * 1024;
 
-/// With so much left a stream of more than a pipe holds gets a whole buffer, and is copied once.
+/// With so much left a stream that outgrows [`PIPE_LEN`] gets a whole buffer, and is copied once.
 const ROOMY_LEN: usize = 4 * SLOT_LEN;
 
-/// The first bytes of a buffer, a page, are not counted. Most streams hold no more, so that it is also
-/// the length of the first buffer: glibc takes longer for one of 64 KiB, and to free it again.
+/// The first bytes of a buffer, a page, are not counted: most streams hold no more.
 const UNCOUNTED_LEN: usize = 4096;
+
+/// Every read has room for so much, the longest packet of a pipe in packet mode: what of it does not fit
+/// is lost (pipe(2), `O_DIRECT`).
+const MIN_ROOM: usize = 4096;
+
+/// The first buffer. Each time that one of 64 KiB is freed, glibc looks for memory to give back to the
+/// kernel.
+const FIRST_LEN: usize = UNCOUNTED_LEN + MIN_ROOM;
 
 /// What all buffers may still take; clones share it.
 #[derive(Clone)]
@@ -65,8 +72,8 @@ impl Kept {
         len <= self.counted + UNCOUNTED_LEN || self.count_to(len)
     }
 
-    /// Makes spare capacity in a full buffer. Up to [`PIPE_LEN`] it is counted as it is used; what is
-    /// added later will mostly be, and is counted at once.
+    /// Makes more room. The first buffers are counted as they are used; what is added later will mostly
+    /// be, and is counted at once.
     ///
     /// # Errors
     /// There is no memory, or no room in the bound; the buffer is as it was.
@@ -74,9 +81,9 @@ impl Kept {
         let len = self.data.len();
         let whole = SLOT_LEN + PIPE_LEN;
         let grown = if len == 0 {
-            self.data.try_reserve_exact(UNCOUNTED_LEN).is_ok()
-        } else if len <= UNCOUNTED_LEN {
-            self.outgrow_page().is_ok()
+            self.data.try_reserve_exact(FIRST_LEN).is_ok()
+        } else if len <= FIRST_LEN {
+            self.outgrow_first().is_ok()
         } else if self.memory.has(ROOMY_LEN) {
             self.hold(whole)
         } else {
@@ -111,9 +118,9 @@ impl Kept {
         mem::replace(self, empty)
     }
 
-    /// Whether there is no spare capacity.
+    /// Whether there is no room for another read.
     pub(crate) fn is_full(&self) -> bool {
-        self.data.len() == self.data.capacity()
+        self.data.capacity() - self.data.len() < MIN_ROOM
     }
 
     /// Gives back all that it took.
@@ -138,14 +145,13 @@ impl Kept {
         }
     }
 
-    /// Makes room behind the first page. It is as much as a pipe holds, for what is not touched costs
-    /// nothing.
-    fn outgrow_page(&mut self) -> Result<(), TryReserveError> {
+    /// Makes as much room as a pipe holds, unless memory is short: what is not touched costs nothing.
+    fn outgrow_first(&mut self) -> Result<(), TryReserveError> {
         let is_short = !self.memory.has(PIPE_LEN);
         let capacity = if is_short { SHORT_LEN } else { PIPE_LEN };
         self.data
             .try_reserve_exact(capacity - self.data.len())
-            .or_else(|_| self.data.try_reserve_exact(UNCOUNTED_LEN))
+            .or_else(|_| self.data.try_reserve_exact(MIN_ROOM))
     }
 
     /// Counts `len` bytes and makes room for them, or leaves all as it is.
@@ -160,7 +166,7 @@ impl Kept {
         let more = len - self.data.len();
         let held = self.data.try_reserve_exact(more).is_ok();
         if !held {
-            self.count_to(before);
+            self.count_to(before + UNCOUNTED_LEN);
         }
         held
     }
@@ -206,11 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_begins_with_a_page_and_goes_on_with_what_a_pipe_holds() {
+    fn a_stream_begins_with_two_pages_and_goes_on_with_what_a_pipe_holds() {
         let mut buffer = ReplyMemory::new(u64::MAX).buffer();
         buffer.grow().unwrap();
-        assert_eq!(buffer.data.capacity(), UNCOUNTED_LEN);
+        assert_eq!(buffer.data.capacity(), FIRST_LEN);
         buffer.data.resize(UNCOUNTED_LEN, 0);
+        assert!(!buffer.is_full());
+        buffer.data.push(0);
+        assert!(buffer.is_full());
         buffer.grow().unwrap();
         assert_eq!((buffer.data.capacity(), buffer.counted), (PIPE_LEN, 0));
         buffer.data.resize(PIPE_LEN, 0);
@@ -236,5 +245,9 @@ mod tests {
         let mut buffer = ReplyMemory::new(u64::MAX).buffer();
         assert!(!buffer.hold(isize::MAX as usize));
         assert_eq!((buffer.counted, buffer.data.capacity()), (0, 0));
+        assert!(buffer.hold(PIPE_LEN));
+        let counted = buffer.counted;
+        assert!(!buffer.hold(isize::MAX as usize));
+        assert_eq!(buffer.counted, counted);
     }
 }

@@ -19,6 +19,7 @@ on_both_transports!(
     a_client_that_half_closes_after_its_request_gets_the_whole_answer,
     a_slow_reader_gets_the_whole_answer,
     two_gib_of_stdin_are_counted_not_kept,
+    packets_of_a_pipe_in_packet_mode_are_whole,
 );
 
 const MIB: usize = 1 << 20;
@@ -179,4 +180,11 @@ fn noise(length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+/// What of a packet a read has no room for is lost (pipe(2), `O_DIRECT`).
+fn packets_of_a_pipe_in_packet_mode_are_whole(on: Transport) {
+    let command = "dd if=/dev/zero bs=100 count=30000 oflag=direct status=none";
+    let reply = on.server().run(command);
+    assert_eq!(reply, Reply::new(0, vec![0; 3_000_000], ""));
 }

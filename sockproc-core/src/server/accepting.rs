@@ -59,6 +59,10 @@ impl Common {
             };
             self.clone().start(socket, transport, permit, &running);
         }
+        if transport == Transport::Unix {
+            // With it the kernel closes what has come on the connections that are left.
+            self.strangers.close(vec![fd.into_inner()]);
+        }
         result
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::SendFlags;
 use rustix::net::sockopt::set_socket_linger;
+use rustix::process::Signal;
 
 use crate::support::{MAX_FDS, Reply, TestServer, Transport, poll_until};
 
@@ -75,6 +76,26 @@ fn a_lingering_socket_beside_a_byte_out_of_band_holds_up_no_other() {
     assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
     drop(clients);
     poll_until(|| server.fd_count() == before);
+}
+
+#[test]
+fn a_lingering_socket_on_a_connection_that_is_not_accepted_does_not_keep_a_server_from_its_end() {
+    let mut server = Transport::Unix.setup().shell("ulimit -n 64").start();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut peers = Vec::new();
+    let _waiting: Vec<_> = (0..200).map(|_| server.send("ec")).collect();
+    let _behind: Vec<_> = (0..4)
+        .map(|_| {
+            let lingering = lingering(&listener, &mut peers);
+            let client = server.connect();
+            client.send_with_fds(b"ec", &[lingering.as_fd()]);
+            client
+        })
+        .collect();
+    let begin = Instant::now();
+    server.signal(Signal::TERM);
+    server.wait();
+    assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
 }
 
 #[test]

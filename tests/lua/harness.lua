@@ -131,7 +131,7 @@ end
 function t.fake_server(command)
 	local socket, script = t.path("fake.sock"), t.path("fake.sh")
 	t.write(script, command)
-	local pid = t.background("exec socat UNIX-LISTEN:" .. socket .. ",fork,backlog=1 EXEC:'sh " .. script .. "'")
+	local pid = t.background("exec socat UNIX-LISTEN:" .. socket .. ",fork,backlog=1 EXEC:'sh " .. script .. "',nofork")
 	t.poll("the fake server's socket", function()
 		return native.tcp():connect("unix:" .. socket)
 	end)

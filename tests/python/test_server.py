@@ -126,6 +126,17 @@ def test_a_cancelled_block_still_ends_its_server(
     assert not (tmp_path / "s").exists()
 
 
+def test_the_thread_that_watches_the_owner_takes_no_signal(tmp_path: Path) -> None:
+    """At the first moment of the socket, it would end the server and leave that."""
+    with Server(tmp_path / "s") as server:
+        threads = [*Path(f"/proc/{server.pid}/task").iterdir()]
+        named = {(thread / "comm").read_text(): thread for thread in threads}
+        status = (named["owner\n"] / "status").read_text()
+        blocked = int(status.split("SigBlk:")[1].split()[0], 16)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            assert blocked >> (number - 1) & 1
+
+
 def test_a_start_that_is_cancelled_leaves_no_server(
     on_loop: OnLoop, tmp_path: Path
 ) -> None:

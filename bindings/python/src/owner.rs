@@ -3,6 +3,7 @@
 use std::io;
 use std::thread;
 
+use nix::sys::signal::SigSet;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 
 /// Has this process end, as SIGTERM ends it, when `owner`, its parent, has died.
@@ -14,13 +15,18 @@ pub(crate) fn end_with(owner: i32) -> io::Result<()> {
         return Ok(kill_process(getpid(), Signal::TERM)?);
     }
     let death = death?;
-    thread::Builder::new()
+    // The thread hears no signal: one that it took before the server has its handlers would end the
+    // process, and leave the socket.
+    let before = SigSet::thread_get_mask()?;
+    SigSet::all().thread_set_mask()?;
+    let started = thread::Builder::new()
         .name("owner".to_owned())
         .spawn(move || {
             death.wait();
             let _ = kill_process(getpid(), Signal::TERM);
-        })
-        .map(drop)
+        });
+    before.thread_set_mask()?;
+    started.map(drop)
 }
 
 #[cfg(target_os = "linux")]

@@ -15,8 +15,7 @@ use crate::support::{MAX_FDS, Reply, TestServer, Transport, poll_until};
 fn a_lingering_socket_from_a_client_holds_up_no_other() {
     let server = Transport::Unix.server();
     let before = server.settled_fd_count();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let mut peers = Vec::new();
+    let mut lingering = Lingering::new();
     for at_once in [
         "echo hi\r\n0\r\n",
         "ec",
@@ -24,14 +23,12 @@ fn a_lingering_socket_from_a_client_holds_up_no_other() {
         "true\r\n0\r\nrest",
     ] {
         for _ in 0..2 {
-            let lingering = lingering(&listener, &mut peers);
+            let socket = lingering.socket();
             let client = server.connect();
-            client.send_with_fds(at_once.as_bytes(), &[lingering.as_fd()]);
+            client.send_with_fds(at_once.as_bytes(), &[socket.as_fd()]);
             // The last copy is the server's.
-            drop(lingering);
-            let begin = Instant::now();
-            assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
-            assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
+            drop(socket);
+            answers_at_once(&server);
         }
     }
     poll_until(|| server.fd_count() == before);
@@ -41,18 +38,15 @@ fn a_lingering_socket_from_a_client_holds_up_no_other() {
 fn a_lingering_socket_that_a_client_leaves_unread_holds_up_no_other() {
     let server = Transport::Unix.server();
     let before = server.settled_fd_count();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let mut peers = Vec::new();
+    let mut lingering = Lingering::new();
     // The server finds out at its greeting, or before, that the client has gone.
     for _ in 0..8 {
-        let [read, unread] = [(); 2].map(|()| lingering(&listener, &mut peers));
+        let [read, unread] = [(); 2].map(|()| lingering.socket());
         let client = server.connect();
         client.send_with_fds(b"#sockproc/2\r\n0\r\n\x01", &[read.as_fd()]);
         client.send_with_fds(b"\0", &[unread.as_fd()]);
         drop((client, read, unread));
-        let begin = Instant::now();
-        assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
-        assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
+        answers_at_once(&server);
     }
     poll_until(|| server.fd_count() == before);
 }
@@ -61,19 +55,15 @@ fn a_lingering_socket_that_a_client_leaves_unread_holds_up_no_other() {
 fn a_lingering_socket_beside_a_byte_out_of_band_holds_up_no_other() {
     let server = Transport::Unix.server();
     let before = server.settled_fd_count();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let mut peers = Vec::new();
+    let mut lingering = Lingering::new();
     let clients: Vec<_> = (0..8)
         .map(|_| {
-            let lingering = lingering(&listener, &mut peers);
             let client = server.connect();
-            client.send_with_fds_and(SendFlags::OOB, b"e", &[lingering.as_fd()]);
+            client.send_with_fds_and(SendFlags::OOB, b"e", &[lingering.socket().as_fd()]);
             client
         })
         .collect();
-    let begin = Instant::now();
-    assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
-    assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
+    answers_at_once(&server);
     drop(clients);
     poll_until(|| server.fd_count() == before);
 }
@@ -81,14 +71,12 @@ fn a_lingering_socket_beside_a_byte_out_of_band_holds_up_no_other() {
 #[test]
 fn a_lingering_socket_on_a_connection_that_is_not_accepted_does_not_keep_a_server_from_its_end() {
     let mut server = Transport::Unix.setup().shell("ulimit -n 64").start();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let mut peers = Vec::new();
+    let mut lingering = Lingering::new();
     let _waiting: Vec<_> = (0..200).map(|_| server.send("ec")).collect();
     let _behind: Vec<_> = (0..4)
         .map(|_| {
-            let lingering = lingering(&listener, &mut peers);
             let client = server.connect();
-            client.send_with_fds(b"ec", &[lingering.as_fd()]);
+            client.send_with_fds(b"ec", &[lingering.socket().as_fd()]);
             client
         })
         .collect();
@@ -132,13 +120,34 @@ fn a_flood_of_descriptors_leaves_a_server_with_few_of_them_alive() {
 
 const LINGER: Duration = Duration::from_secs(20);
 
-/// A socket whose close would wait until its peer has read, which that never does.
-fn lingering(listener: &TcpListener, peers: &mut Vec<TcpStream>) -> TcpStream {
-    let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    peers.push(listener.accept().unwrap().0);
-    socket.set_nonblocking(true).unwrap();
-    while socket.write(&[0; 65536]).is_ok() {}
-    socket.set_nonblocking(false).unwrap();
-    set_socket_linger(&socket, Some(LINGER)).unwrap();
-    socket
+#[track_caller]
+fn answers_at_once(server: &TestServer) {
+    let begin = Instant::now();
+    assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+    assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
+}
+
+/// Makes sockets whose close would wait until their peers have read, which these never do.
+struct Lingering {
+    listener: TcpListener,
+    peers: Vec<TcpStream>,
+}
+
+impl Lingering {
+    fn new() -> Self {
+        Self {
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+            peers: Vec::new(),
+        }
+    }
+
+    fn socket(&mut self) -> TcpStream {
+        let mut socket = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        self.peers.push(self.listener.accept().unwrap().0);
+        socket.set_nonblocking(true).unwrap();
+        while socket.write(&[0; 65536]).is_ok() {}
+        socket.set_nonblocking(false).unwrap();
+        set_socket_linger(&socket, Some(LINGER)).unwrap();
+        socket
+    }
 }

@@ -168,6 +168,13 @@ fn two_gib_of_stdin_are_counted_not_kept(on: Transport) {
     );
 }
 
+/// What of a packet a read has no room for is lost (pipe(2), `O_DIRECT`).
+fn packets_of_a_pipe_in_packet_mode_are_whole(on: Transport) {
+    let command = "dd if=/dev/zero bs=100 count=30000 oflag=direct status=none";
+    let reply = on.server().run(command);
+    assert_eq!(reply, Reply::new(0, vec![0; 3_000_000], ""));
+}
+
 /// Bytes without a period that a lost, doubled or moved block would keep.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -180,11 +187,4 @@ fn noise(length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
-}
-
-/// What of a packet a read has no room for is lost (pipe(2), `O_DIRECT`).
-fn packets_of_a_pipe_in_packet_mode_are_whole(on: Transport) {
-    let command = "dd if=/dev/zero bs=100 count=30000 oflag=direct status=none";
-    let reply = on.server().run(command);
-    assert_eq!(reply, Reply::new(0, vec![0; 3_000_000], ""));
 }

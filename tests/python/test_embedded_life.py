@@ -227,16 +227,15 @@ def test_a_signal_to_the_group_does_not_end_it_while_it_starts() -> None:
         for number in numbers:
             signal.signal(number, lambda *_: None)
         def signal_all():
-            for _ in range(100):
+            while not over.wait(0.001):
                 for number in numbers:
                     os.killpg(0, number)
-                over.wait(0.001)
         over = threading.Event()
-        thread = threading.Thread(target=signal_all)
+        thread = threading.Thread(target=signal_all, daemon=True)
         print(os.getpid())
         for _ in range(3):
             helper = sockproc.Process("echo $PPID", stdout=-1)
-            if not thread.is_alive() and not over.is_set():
+            if not thread.is_alive():
                 thread.start()
             helper = int(helper.communicate()[0])
             os.kill(helper, 9)

@@ -1,7 +1,7 @@
 //! Accepts connections, as far as there are descriptors for them.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +9,27 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{info, warn};
 
 use super::accepted::Transport;
+use super::listener::BACKLOG;
+use super::strangers::Strangers;
 use super::{Common, Listener};
 use crate::reactor::{ready_now, watch};
+
+/// The longest wait for the removal of a socket's name: a little more than for its lock. The mount may
+/// hang.
+const REMOVAL: Duration = Duration::from_secs(6);
+
+/// A listener in the reactor. Dropped, it is closed on a thread of its own: with a unix listener the kernel
+/// closes what has come on the connections that are left.
+struct Listening {
+    /// Taken out only when this is dropped.
+    watched: Option<AsyncFd<OwnedFd>>,
+    strangers: Strangers,
+}
 
 impl Common {
     /// Accepts until the server drains; then takes in who has connected before, and closes.
@@ -26,20 +41,23 @@ impl Common {
         let transport = listener.transport();
         info!(address = %listener.address(), "listening");
         let (fd, file) = listener.into_parts();
-        let fd = watch(fd, Interest::READABLE)?;
+        let listening = Listening {
+            watched: Some(watch(fd, Interest::READABLE)?),
+            strangers: self.strangers.clone(),
+        };
         let accept_more = async {
             loop {
-                let mut ready = fd.readable().await?;
+                let mut ready = listening.watched().readable().await?;
                 let permit = match self.budget.try_connection() {
                     Some(permit) => permit,
                     // If no connection is waiting, no idle one needs to be closed to make room.
-                    None if ready_now(&fd, PollFlags::IN).is_empty() => {
+                    None if ready_now(&listening, PollFlags::IN).is_empty() => {
                         ready.clear_ready();
                         continue;
                     }
                     None => self.budget.connection().await,
                 };
-                match accept(fd.get_ref()) {
+                match accept(&listening) {
                     Ok(socket) => self.clone().start(socket, transport, permit, &running),
                     Err(Errno::AGAIN) => ready.clear_ready(),
                     Err(error) => endure(error).await,
@@ -51,17 +69,16 @@ impl Common {
             () = self.shutdown.draining() => Ok(()),
         };
         // No more can come, but who has connected before is served.
-        // Taking its lock may block.
-        let _ = tokio::task::spawn_blocking(|| drop(file)).await;
-        while let Some(permit) = self.budget.try_connection() {
-            let Ok(socket) = accept(fd.get_ref()) else {
+        let removed = tokio::task::spawn_blocking(|| drop(file));
+        let _ = tokio::time::timeout(REMOVAL, removed).await;
+        for _ in 0..BACKLOG {
+            let Some(permit) = self.budget.try_connection() else {
+                break;
+            };
+            let Ok(socket) = accept(&listening) else {
                 break;
             };
             self.clone().start(socket, transport, permit, &running);
-        }
-        if transport == Transport::Unix {
-            // With it the kernel closes what has come on the connections that are left.
-            self.strangers.close(vec![fd.into_inner()]);
         }
         result
     }
@@ -84,7 +101,27 @@ impl Common {
     }
 }
 
-fn accept(listener: &OwnedFd) -> Result<OwnedFd, Errno> {
+impl Listening {
+    fn watched(&self) -> &AsyncFd<OwnedFd> {
+        self.watched.as_ref().expect("it is there until the end")
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let watched = self.watched.take();
+        let fds = watched.into_iter().map(AsyncFd::into_inner);
+        self.strangers.close(fds.collect());
+    }
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watched().as_fd()
+    }
+}
+
+fn accept(listener: &Listening) -> Result<OwnedFd, Errno> {
     rustix::io::retry_on_intr(|| {
         accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
     })

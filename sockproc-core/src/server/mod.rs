@@ -166,8 +166,11 @@ impl Server {
         }
         info!("draining");
         self.common.shutdown.drain();
-        while accepting.join_next().await.is_some() {}
-        drop(running);
+        let mut all_ended = pin!(async move {
+            while accepting.join_next().await.is_some() {}
+            drop(running);
+            all_ended.recv().await;
+        });
         let timeout = async {
             match self.common.config.drain_timeout {
                 Some(timeout) => tokio::time::sleep(timeout).await,
@@ -175,19 +178,19 @@ impl Server {
             }
         };
         tokio::select! {
-            _ = all_ended.recv() => return Ok(()),
+            () = &mut all_ended => return Ok(()),
             () = stop_now => {}
             () = timeout => {}
         }
         if self.common.config.drain_timeout.is_none() {
             self.common.shutdown.hurry();
-            all_ended.recv().await;
+            all_ended.await;
             return Ok(());
         }
         self.common.shutdown.kill();
         // Clients that do not read, and commands that nothing kills, are left behind.
         let limit = self.common.config.kill_grace + LAST_REPLIES;
-        let _ = tokio::time::timeout(limit, all_ended.recv()).await;
+        let _ = tokio::time::timeout(limit, all_ended).await;
         Ok(())
     }
 

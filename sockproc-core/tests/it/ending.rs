@@ -1,9 +1,12 @@
 //! A server that is told to end: who still gets an answer, who does not, and that it ends.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
@@ -190,4 +193,29 @@ fn a_signal_at_the_first_moment_of_the_socket_removes_it() {
 fn told_to_end(server: &TestServer) {
     server.signal(Signal::TERM);
     poll_until(|| server.address.connect().is_err());
+}
+
+#[test]
+fn a_second_signal_ends_commands_at_once_while_the_name_of_the_socket_is_locked() {
+    let mut server = Transport::Unix.setup().serve::<&str>([]).start();
+    let mut client = server.send("echo > started; sleep 1000\r\n0\r\n");
+    server.wait_for("started");
+    let lock = server.path("s.sock.lock");
+    let mut options = File::options();
+    let lock = options.create(true).write(true).mode(0o600).open(lock);
+    let lock = lock.unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let begin = Instant::now();
+    // Two that come at once may be heard as one.
+    poll_until(|| {
+        server.signal(Signal::TERM);
+        !client.is_silent_for(Duration::from_millis(50))
+    });
+    let status = client.read_last_reply().status;
+    assert_eq!(status & 0x7f, Signal::TERM.as_raw());
+    // Less than it waits for the lock.
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    drop(lock);
+    server.wait();
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     Connection, FrozenDisk, Reply, Setup, TestServer, Transport, blocked_signals, poll_until,
-    request,
+    request, state_of,
 };
 
 /// More than any pool of threads that blocking work might share.
@@ -89,6 +89,20 @@ fn runs_that_are_killed_while_the_spill_disk_hangs_pile_up_no_memory() {
     let peak = crate::support::memory_kib(server.pid(), "VmHWM");
     assert!(peak < 96 << 10, "{peak} KiB");
     assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
+    drop(frozen);
+}
+
+#[test]
+fn a_server_whose_socket_is_on_a_hung_disk_ends_all_the_same() {
+    let Some(disk) = FrozenDisk::new() else {
+        return;
+    };
+    let socket = format!("unix:{}/sock", disk.path().display());
+    let server = Transport::Unix.setup().serve(["--listen", &socket]).start();
+    let frozen = disk.freeze();
+    server.signal(Signal::TERM);
+    // The thread that removes the name cannot even be killed: it is all that is left.
+    poll_until(|| state_of(server.pid()) == Some('Z'));
     drop(frozen);
 }
 

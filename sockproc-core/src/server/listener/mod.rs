@@ -21,7 +21,7 @@ use name_lock::NameLock;
 use stale_socket::make_way;
 
 /// As many connections as the kernel lets wait; it cuts this to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Who may connect to a unix socket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -92,13 +92,14 @@ impl Server {
             .with_cgroups(delegation)
             .with_sessions(config.new_session);
         let spill = Spill::new(config.spill_dir.clone(), config.max_spill_total);
+        let budget = Budget::new(limit, config.max_queue)?;
         Ok(Self {
             common: Arc::new(Common {
-                budget: Budget::new(limit, config.max_queue)?,
+                strangers: Strangers::new(budget.numbers())?,
+                budget,
                 spawner,
                 memory: ReplyMemory::new(config.reply_memory),
                 spill,
-                strangers: Strangers::new()?,
                 bulk_buffers: BulkBuffers::new(),
                 wide_windows: WideWindows::new(),
                 shutdown: Shutdown::new(),

@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::accepted::Transport;
-use super::strangers::{Received, Strangers};
+use super::strangers::{MAX_FDS, Received, receive};
 use super::{Common, Server};
 use crate::embedded::{OWNER, REASON_LEN};
 use crate::reactor::{ready_now, watch};
@@ -39,7 +39,7 @@ impl Owner {
     /// There is no owner.
     pub(crate) fn meet(control: OwnedFd) -> io::Result<(Self, Variables)> {
         let mut message = [0; OWNER.len()];
-        let received = rustix::io::retry_on_intr(|| Strangers::read(&control, &mut message))?;
+        let received = rustix::io::retry_on_intr(|| receive(&control, &mut message, MAX_FDS))?;
         let mut descriptors = received.fds.into_iter();
         let environment = descriptors.next().filter(|_| message == OWNER);
         let environment = environment.ok_or(io::ErrorKind::InvalidData)?;
@@ -148,7 +148,7 @@ impl Common {
     ) -> Result<bool, Errno> {
         let mut message = [0; OWNER.len()];
         let Received { len, mut fds, .. } =
-            rustix::io::retry_on_intr(|| Strangers::read(control, &mut message))?;
+            rustix::io::retry_on_intr(|| receive(control, &mut message, MAX_FDS))?;
         // A connection that there was no descriptor for is closed, and its client asks another helper.
         if let Some(connection) = fds.pop() {
             self.clone()

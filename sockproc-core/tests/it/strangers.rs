@@ -1,15 +1,20 @@
 //! Clients that send descriptors no one asked for.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::net::sockopt::set_socket_linger;
+use rustix::pipe::pipe;
 use rustix::process::Signal;
 
-use crate::support::{MAX_FDS, Reply, TestServer, Transport, poll_until};
+use crate::native::client::{Client, line};
+use crate::support::{Connection, MAX_FDS, Reply, TestServer, Transport, poll_until, state_of};
 
 #[test]
 fn a_lingering_socket_from_a_client_holds_up_no_other() {
@@ -87,10 +92,104 @@ fn a_lingering_socket_on_a_connection_that_is_not_accepted_does_not_keep_a_serve
 }
 
 #[test]
+fn a_lingering_socket_among_more_than_there_are_numbers_for_holds_up_no_other() {
+    let server = Transport::Unix.setup().shell("ulimit -n 64").start();
+    let before = server.settled_fd_count();
+    let mut lingering = Lingering::new();
+    let null = File::open("/dev/null").unwrap();
+    let mut clients = Vec::new();
+    for begin in ["ec", "cat\r\n5\r\nab", "#sockproc/2\r\n0\r\n\x01"] {
+        for _ in 0..3 {
+            let [read, unread] = [(); 2].map(|()| server.connect());
+            while_stopped(&server, || {
+                for client in [&read, &unread] {
+                    let socket = lingering.socket();
+                    let mut fds = vec![null.as_fd(); MAX_FDS - 1];
+                    fds.push(socket.as_fd());
+                    client.send_with_fds(begin.as_bytes(), &fds);
+                }
+                drop(unread);
+            });
+            clients.push(read);
+            answers_at_once(&server);
+        }
+    }
+    drop((clients, lingering));
+    poll_until(|| server.fd_count() == before);
+}
+
+#[test]
+fn descriptors_whose_closing_hangs_hold_up_only_who_sends_some() {
+    let server = Transport::Unix.server();
+    let before = server.settled_fd_count();
+    let mut lingering = Lingering::new();
+    let null = File::open("/dev/null").unwrap();
+    let mut clients = Vec::new();
+    let mut send = |fds: &[BorrowedFd<'_>]| {
+        let client = server.connect();
+        client.send_with_fds(b"ec", fds);
+        clients.push(client);
+    };
+    while_stopped(&server, || {
+        for _ in 0..40 {
+            // What waits unread in a socket is closed with it, and lingers.
+            let (outer, inner) = UnixStream::pair().unwrap();
+            Connection::new(outer).send_with_fds(b"x", &[lingering.socket().as_fd()]);
+            send(&[inner.as_fd()]);
+        }
+    });
+    for _ in 0..4 {
+        send(&[null.as_fd(); MAX_FDS]);
+    }
+    // As many as may wait for their close.
+    poll_until(|| server.fd_count() > before + 2 * MAX_FDS);
+    let mut request = line("echo there >&9");
+    request.fds = vec![9];
+    let (read, write) = pipe().unwrap();
+    let mut sender = Client::ask_with(&server, &request, &[write.as_fd()]);
+    drop(write);
+    answers_at_once(&server);
+    rustix::io::ioctl_fionbio(&read, true).unwrap();
+    let early = rustix::io::read(&read, &mut [0]);
+    assert_eq!(early, Err(Errno::AGAIN), "its descriptor waits");
+    drop(lingering);
+    assert_eq!(sender.finish().code(), 0);
+    let mut text = String::new();
+    File::from(read).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "there\n");
+    drop((clients, sender));
+    poll_until(|| server.fd_count() == before);
+}
+
+#[test]
+fn a_command_gets_its_descriptors_where_numbers_are_short() {
+    let server = Transport::Unix.setup().shell("ulimit -n 64").start();
+    let before = server.settled_fd_count();
+    let null = File::open("/dev/null").unwrap();
+    let fds = [null.as_fd(); 16];
+    for descriptors in [1, 3, 16] {
+        let mut request = line("exec wc -c");
+        request.fds = (10..10 + descriptors).collect();
+        let fds = &fds[..descriptors as usize];
+        let mut client = Client::ask_with(&server, &request, fds);
+        // Bytes beside descriptors that no one asked for are the command's.
+        for _ in 0..10 {
+            let [header, data] = client.session.send_stdin("x".repeat(1000).into()).unwrap();
+            client.connection.send_with_fds(&header, fds);
+            client.connection.send_with_fds(&data, fds);
+        }
+        client.end_stdin();
+        let told = client.finish();
+        assert_eq!((told.code(), told.out().trim()), (0, "10000"));
+    }
+    poll_until(|| server.fd_count() == before);
+}
+
+#[test]
 fn a_request_that_brings_descriptors_is_answered_and_they_are_closed() {
     let server = Transport::Unix.server();
     let before = server.settled_fd_count();
-    let file = std::fs::File::open("/dev/null").unwrap();
+    let file = File::open("/dev/null").unwrap();
     let fds = vec![file.as_fd(); MAX_FDS];
     for _ in 0..20 {
         let mut client = server.connect();
@@ -104,7 +203,7 @@ fn a_request_that_brings_descriptors_is_answered_and_they_are_closed() {
 #[test]
 fn a_flood_of_descriptors_leaves_a_server_with_few_of_them_alive() {
     let server = Transport::Unix.setup().shell("ulimit -n 64").start();
-    let file = std::fs::File::open("/dev/null").unwrap();
+    let file = File::open("/dev/null").unwrap();
     let fds = vec![file.as_fd(); MAX_FDS];
     let flood = |server: &TestServer| {
         let client = server.connect();
@@ -112,10 +211,18 @@ fn a_flood_of_descriptors_leaves_a_server_with_few_of_them_alive() {
         client
     };
     let _clients: Vec<_> = (0..20).map(|_| flood(&server)).collect();
-    for _ in 0..50 {
+    for _ in 0..10 {
         drop(flood(&server));
         assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
     }
+}
+
+/// What is closed in here is the server's alone when it goes on.
+fn while_stopped(server: &TestServer, work: impl FnOnce()) {
+    server.signal(Signal::STOP);
+    poll_until(|| state_of(server.pid()) == Some('T'));
+    work();
+    server.signal(Signal::CONT);
 }
 
 const LINGER: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::task::coop::consume_budget;
 
 use super::{Accepted, Transport};
-use crate::server::strangers::{Received, Strangers};
+use crate::server::strangers::Received;
 
 /// Requests are mostly one line; a longer one takes some more reads.
 const RECEIVE_LEN: usize = 4096;
@@ -59,7 +59,7 @@ impl Accepted {
     /// is nothing.
     pub(crate) async fn read_into(&self, buffer: &mut Vec<u8>, most: u64) -> io::Result<usize> {
         self.when_readable(|| {
-            let len = self.unread().clamp(1, most);
+            let len = self.unread().unwrap_or(0).clamp(1, most);
             buffer.resize(len as usize, 0);
             let read = self.try_read(buffer);
             if read.is_err() {
@@ -85,15 +85,17 @@ impl Accepted {
         loop {
             // A peer that always has more, or that sends descriptors, must not keep others from their turn.
             consume_budget().await;
-            if self.transport == Transport::Unix {
-                self.strangers.room().await;
-            }
             // A client sends its request with the connection: mostly it is there already.
             match read() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            let mut guard = self.fd.readable().await?;
+            let watched = self.watched();
+            let mut guard = tokio::select! {
+                biased;
+                guard = watched.readable() => guard?,
+                () = watched.get_ref().changed(&self.strangers) => continue,
+            };
             if let Ok(result) = guard.try_io(|_| read()) {
                 return result;
             }
@@ -124,11 +126,11 @@ impl Accepted {
     }
 
     fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        let fd = self.fd.get_ref();
+        let socket = self.watched().get_ref();
         let received = rustix::io::retry_on_intr(|| match self.transport {
-            Transport::Unix => Strangers::read(fd, buffer),
+            Transport::Unix => socket.receive(&self.strangers, buffer),
             Transport::Tcp => Ok(Received {
-                len: recv(fd, &mut *buffer, RecvFlags::empty())?.0,
+                len: recv(socket, &mut *buffer, RecvFlags::empty())?.0,
                 ..Received::default()
             }),
         });

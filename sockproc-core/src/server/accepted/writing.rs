@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
@@ -13,7 +13,7 @@ use super::{Accepted, Transport};
 impl Accepted {
     /// Writes the beginning of `data`, or fails with `WouldBlock`; returns how much.
     pub(crate) fn try_write(&self, data: &[u8]) -> io::Result<usize> {
-        transmit(self.fd.get_ref(), data)
+        transmit(self, data)
     }
 
     /// Writes the beginning of `data`, waiting until the peer takes some; returns how much.
@@ -21,12 +21,12 @@ impl Accepted {
         consume_budget().await;
         loop {
             // Written before readiness is asked for: `hung_up` clears it.
-            match transmit(self.fd.get_ref(), data) {
+            match transmit(self, data) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            let mut guard = self.fd.writable().await?;
-            if let Ok(result) = guard.try_io(|fd| transmit(fd.get_ref(), data)) {
+            let mut guard = self.watched().writable().await?;
+            if let Ok(result) = guard.try_io(|fd| transmit(fd, data)) {
                 return result;
             }
         }
@@ -36,8 +36,8 @@ impl Accepted {
     /// how much.
     pub(crate) async fn write_with(&self, data: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
         loop {
-            let mut guard = self.fd.writable().await?;
-            if let Ok(result) = guard.try_io(|socket| transmit_with(socket.get_ref(), data, fd)) {
+            let mut guard = self.watched().writable().await?;
+            if let Ok(result) = guard.try_io(|socket| transmit_with(socket, data, fd)) {
                 return result;
             }
         }
@@ -47,18 +47,18 @@ impl Accepted {
     /// `TCP_NODELAY`).
     pub(crate) fn send_at_once(&self) {
         if self.transport == Transport::Tcp {
-            let _ = set_tcp_nodelay(&self.fd, true);
+            let _ = set_tcp_nodelay(self, true);
         }
     }
 }
 
-fn transmit(fd: &OwnedFd, data: &[u8]) -> io::Result<usize> {
+fn transmit(fd: impl AsFd, data: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| {
-        send(fd, data, SendFlags::NOSIGNAL)
+        send(&fd, data, SendFlags::NOSIGNAL)
     })?)
 }
 
-fn transmit_with(socket: &OwnedFd, data: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
+fn transmit_with(socket: impl AsFd, data: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [fd];
@@ -67,6 +67,6 @@ fn transmit_with(socket: &OwnedFd, data: &[u8], fd: BorrowedFd<'_>) -> io::Resul
     }
     let parts = [IoSlice::new(data)];
     Ok(rustix::io::retry_on_intr(|| {
-        sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
+        sendmsg(&socket, &parts, &mut control, SendFlags::NOSIGNAL)
     })?)
 }

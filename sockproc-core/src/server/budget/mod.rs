@@ -4,6 +4,7 @@
 //! apart, so that whole requests are answered one by one even when connections hold all the rest.
 
 pub(super) mod eviction;
+mod numbers;
 pub(crate) mod requests;
 pub(crate) mod rlimits;
 mod starts;
@@ -18,6 +19,7 @@ use std::thread;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use eviction::Idle;
+pub(super) use numbers::Numbers;
 use requests::Requests;
 use rlimits::{open_fds, too_low};
 use starts::{SPAWN_FDS, SpawnPermit, Starts};
@@ -133,6 +135,11 @@ impl Budget {
         self.passed.clone().try_acquire_many_owned(fds).ok()
     }
 
+    /// The numbers that no one has yet.
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers::new(&self.fds, &self.passed)
+    }
+
     async fn acquire(&self, fds: u32) -> OwnedSemaphorePermit {
         let mut acquired = pin!(self.fds.clone().acquire_many_owned(fds));
         tokio::select! {
@@ -185,6 +192,6 @@ fn starts(limit: usize) -> usize {
     (limit / 64).clamp(1, cores() + SPARE_SPAWNS)
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }

@@ -1,0 +1,150 @@
+//! Descriptors that clients send although no one asked for them (`SCM_RIGHTS`, unix(7)).
+//!
+//! The kernel would close what a plain read does not take, on the reading thread; and closing a TCP
+//! socket with SO_LINGER and unsent data blocks until the linger is over (socket(7)). So all of them are
+//! received, and closed on threads of their own.
+
+mod message;
+
+pub(super) use message::{MAX_FDS, Next, Received, look, receive};
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+
+use super::budget::{Numbers, cores};
+use crate::threads::Threads;
+use message::SPARE_FDS;
+
+/// So many are received where numbers are short, [`SPARE_FDS`] among them: more than any request may bring.
+const FEW_FDS: usize = 20;
+
+/// At most this many closes may hang, as those of files of a hung mount do.
+const MAX_CLOSES: usize = 16;
+
+/// While more than this wait to be closed, no more are received.
+const MAX_WAITING: usize = 2 * MAX_FDS;
+
+/// Closes what strangers send. Clones share the threads.
+#[derive(Clone)]
+pub(crate) struct Strangers {
+    threads: Threads,
+    numbers: Numbers,
+    /// As many as all that read and close may receive at the same time.
+    enough: usize,
+    waiting: Arc<AtomicUsize>,
+    pauses: Arc<AtomicUsize>,
+}
+
+/// As long as this lives, no descriptors are received.
+pub(crate) struct Pause(Arc<AtomicUsize>);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Strangers {
+    /// `numbers` are those that what is sent may take.
+    ///
+    /// # Errors
+    /// The kernel has no thread.
+    pub(crate) fn new(numbers: Numbers) -> io::Result<Self> {
+        Ok(Self {
+            threads: Threads::start("sockproc-close", MAX_CLOSES)?,
+            numbers,
+            enough: MAX_FDS * (cores() + MAX_CLOSES + 1),
+            waiting: Arc::default(),
+            pauses: Arc::default(),
+        })
+    }
+
+    /// Whether a read might bring more descriptors than may come now.
+    pub(crate) fn are_too_many(&self) -> bool {
+        self.are_numbers_short() || !self.is_room()
+    }
+
+    /// Whether there may be too few for all that can be received at the same time.
+    fn are_numbers_short(&self) -> bool {
+        self.numbers.free() < self.enough + self.waiting.load(Relaxed)
+    }
+
+    /// Whether more descriptors may come: those of one client are not to use up those of the server.
+    pub(crate) fn is_room(&self) -> bool {
+        let most = MAX_WAITING.min(self.numbers.free() / 4);
+        self.waiting.load(Relaxed) <= most && self.pauses.load(Relaxed) == 0
+    }
+
+    /// Resolves when more descriptors may come.
+    pub(crate) async fn room(&self) {
+        const PAUSE: Duration = Duration::from_millis(1);
+        while !self.is_room() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Has a thread do what may last for as long as a close may. `receive` is told how many descriptors it
+    /// may receive.
+    pub(crate) fn receive_elsewhere(&self, receive: impl FnOnce(usize) + Send + 'static) {
+        let numbers = self.numbers.clone();
+        let receive = move || {
+            let taken = numbers.take(FEW_FDS);
+            receive(taken.count().saturating_sub(SPARE_FDS));
+        };
+        self.threads.run(receive, drop);
+    }
+
+    /// Keeps more descriptors from coming: there are too few for what the server itself has to do.
+    pub(crate) fn pause(&self) -> Pause {
+        self.pauses.fetch_add(1, Relaxed);
+        Pause(self.pauses.clone())
+    }
+
+    /// Closes descriptors on threads of their own.
+    pub(crate) fn close(&self, fds: Vec<OwnedFd>) {
+        if fds.is_empty() {
+            return;
+        }
+        self.waiting.fetch_add(fds.len(), Relaxed);
+        let waiting = self.waiting.clone();
+        let close = move || {
+            for fd in fds {
+                close_now(fd);
+                waiting.fetch_sub(1, Relaxed);
+            }
+        };
+        self.threads.run(close, drop);
+    }
+
+    /// Closes a unix socket to which no more can come, and the descriptors that wait in it, on threads of
+    /// their own.
+    pub(crate) fn close_unread(&self, socket: impl AsFd + Send + 'static) {
+        self.waiting.fetch_add(1, Relaxed);
+        let strangers = self.clone();
+        let close = move || {
+            // Where numbers are short, closing the socket has to do: the kernel then waits for each of
+            // those that linger.
+            while !strangers.are_numbers_short()
+                && let Ok(received) = receive(&socket, &mut [0; 4096], MAX_FDS)
+                && received.len > 0
+            {
+                received.fds.into_iter().for_each(close_now);
+            }
+            drop(socket);
+            strangers.waiting.fetch_sub(1, Relaxed);
+        };
+        self.threads.run(close, drop);
+    }
+}
+
+/// Closes what may linger, on a thread that may wait for that.
+pub(super) fn close_now(fd: OwnedFd) {
+    // Fails for all but sockets, which are what lingers.
+    let _ = set_socket_linger(&fd, Some(Duration::ZERO));
+    drop(fd);
+}

@@ -23,9 +23,10 @@ use crate::reactor::{ready_now, watch};
 /// hang.
 const REMOVAL: Duration = Duration::from_secs(6);
 
-/// A listener in the reactor. Dropped, it is closed on a thread of its own: with a unix listener the kernel
-/// closes what has come on the connections that are left.
+/// A listener in the reactor. With a unix listener the kernel closes what has come on the connections that
+/// are left: dropped, it is closed on a thread of its own.
 struct Listening {
+    transport: Transport,
     /// Taken out only when this is dropped.
     watched: Option<AsyncFd<OwnedFd>>,
     strangers: Strangers,
@@ -42,6 +43,7 @@ impl Common {
         info!(address = %listener.address(), "listening");
         let (fd, file) = listener.into_parts();
         let listening = Listening {
+            transport,
             watched: Some(watch(fd, Interest::READABLE)?),
             strangers: self.strangers.clone(),
         };
@@ -68,7 +70,7 @@ impl Common {
             result = accept_more => result,
             () = self.shutdown.draining() => Ok(()),
         };
-        // No more can come, but who has connected before is served.
+        // Then no more can come, but who has connected before is served.
         let removed = tokio::task::spawn_blocking(|| drop(file));
         let _ = tokio::time::timeout(REMOVAL, removed).await;
         for _ in 0..BACKLOG {
@@ -93,10 +95,10 @@ impl Common {
     ) {
         let running = running.clone();
         tokio::spawn(async move {
-            if let Err(error) = self.serve(socket, transport).await {
+            if let Err(error) = self.serve(socket, transport, Some(permit)).await {
                 warn!(%error, "cannot watch a connection");
             }
-            drop((permit, running));
+            drop(running);
         });
     }
 }
@@ -109,9 +111,10 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let watched = self.watched.take();
-        let fds = watched.into_iter().map(AsyncFd::into_inner);
-        self.strangers.close(fds.collect());
+        if self.transport == Transport::Unix {
+            let fds = self.watched.take().into_iter().map(AsyncFd::into_inner);
+            self.strangers.close(fds.collect());
+        }
     }
 }
 

@@ -31,8 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::process::{child_subreaper, getpid};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tracing::info;
 
@@ -209,8 +210,10 @@ impl Server {
         stop_now: impl Future<Output = ()>,
     ) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&socket, true)?;
+        // Else everything that comes would look as if it brought descriptors. TCP has no such option.
+        let _ = set_socket_passcred(&socket, false);
         let _orphans = self.reap_orphans();
-        let mut served = pin!(self.common.serve(socket, Transport::Unix));
+        let mut served = pin!(self.common.serve(socket, Transport::Unix, None));
         tokio::select! {
             served = &mut served => return served,
             () = stop_now => self.common.shutdown.kill(),
@@ -229,9 +232,14 @@ impl Server {
 }
 
 impl Common {
-    async fn serve(&self, socket: OwnedFd, transport: Transport) -> io::Result<()> {
+    async fn serve(
+        &self,
+        socket: OwnedFd,
+        transport: Transport,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> io::Result<()> {
         let id = self.next_id.fetch_add(1, Relaxed);
-        let socket = Accepted::new(socket, transport, self.strangers.clone())?;
+        let socket = Accepted::new(socket, transport, self.strangers.clone(), permit)?;
         opening::serve(self, socket, id).await;
         Ok(())
     }

@@ -63,7 +63,7 @@ async fn read<'a>(common: &'a Common, socket: &Accepted, idle: &IdleGuard<'_>) -
             read = socket.receive_with_descriptors(|data| first.extend_from_slice(data)) => read,
             // What has come before that is still heard: the client may have sent its request.
             () = idle.evicted_or_draining(common) => {
-                socket.receive_now_with_descriptors(|data| first.extend_from_slice(data))
+                socket.receive_last_with_descriptors(|data| first.extend_from_slice(data)).await
             }
         };
         let received = match read {
@@ -117,7 +117,11 @@ mod tests {
             let (mut client, socket) = UnixStream::pair().unwrap();
             socket.set_nonblocking(true).unwrap();
             client.write_all(begin.as_bytes()).unwrap();
-            let mut served = pin!(server.common.serve(OwnedFd::from(socket), Transport::Unix));
+            let mut served = pin!(server.common.serve(
+                OwnedFd::from(socket),
+                Transport::Unix,
+                None
+            ));
             let mut context = Context::from_waker(Waker::noop());
             assert!(served.as_mut().poll(&mut context).is_pending());
             // From this age on it can be told to.

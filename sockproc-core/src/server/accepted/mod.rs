@@ -16,6 +16,7 @@ use rustix::net::sockopt::set_socket_oobinline;
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::strangers::Strangers;
 use crate::process::untaken;
@@ -39,14 +40,21 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     /// Takes over a socket that is non-blocking already.
-    pub(crate) fn new(fd: OwnedFd, transport: Transport, strangers: Strangers) -> io::Result<Self> {
+    ///
+    /// `permit` is its room among the descriptors, until it is closed.
+    pub(crate) fn new(
+        fd: OwnedFd,
+        transport: Transport,
+        strangers: Strangers,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> io::Result<Self> {
         if transport == Transport::Unix {
             // Otherwise a read throws a byte out of band away, and the kernel closes what came with it.
             // Refused only where there are no such bytes, before Linux 5.15.
             let _ = set_socket_oobinline(&fd, true);
         }
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let watched = try_watch(Socket::new(fd), interest).map_err(|(socket, error)| {
+        let watched = try_watch(Socket::new(fd, permit), interest).map_err(|(socket, error)| {
             close(socket, transport, &strangers);
             error
         })?;
@@ -139,7 +147,8 @@ fn close(socket: Arc<Socket>, transport: Transport, strangers: &Strangers) {
     if transport == Transport::Unix {
         // After this no more can come.
         let _ = shutdown(&socket, Shutdown::Both);
-        strangers.close(socket.end());
+        let received = socket.end();
+        strangers.close(received.fds);
         if socket.unread() != Some(0) {
             strangers.close_unread(socket);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use tokio::task::coop::consume_budget;
+use tokio::time::timeout;
 
 use super::{Accepted, Transport};
 use crate::server::strangers::Received;
@@ -37,26 +38,39 @@ impl Accepted {
             .await
     }
 
-    /// As [`receive`](Self::receive), and fails with `WouldBlock` instead of waiting.
-    pub(crate) fn receive_now(&self, take: impl FnOnce(&[u8])) -> io::Result<usize> {
-        let received = self.receive_now_with_descriptors(take)?;
+    /// As [`receive`](Self::receive), for who has to give way: fails with `WouldBlock` if nothing has come.
+    pub(crate) async fn receive_last(&self, take: impl FnMut(&[u8])) -> io::Result<usize> {
+        let received = self.receive_last_with_descriptors(take).await?;
         self.strangers.close(received.fds);
         Ok(received.len)
     }
 
-    /// As [`receive_now`](Self::receive_now); returns the descriptors, too.
-    pub(crate) fn receive_now_with_descriptors(
-        &self,
-        take: impl FnOnce(&[u8]),
-    ) -> io::Result<Received> {
+    /// As [`receive_with_descriptors`](Self::receive_with_descriptors), and fails with `WouldBlock` instead of
+    /// waiting.
+    fn receive_now_with_descriptors(&self, take: impl FnOnce(&[u8])) -> io::Result<Received> {
         let mut chunk = [0; RECEIVE_LEN];
         let received = self.try_receive(&mut chunk)?;
         take(&chunk[..received.len]);
         Ok(received)
     }
 
-    /// Reads at most `most` bytes into `buffer`, which is as long as what was there and empty while there
-    /// is nothing.
+    /// As [`receive_now_with_descriptors`](Self::receive_now_with_descriptors), for who has to give way:
+    /// waits a little for a thread that reads for it already.
+    pub(crate) async fn receive_last_with_descriptors(
+        &self,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<Received> {
+        const PATIENCE: Duration = Duration::from_millis(100);
+        let received = self.receive_now_with_descriptors(&mut take);
+        let socket = self.watched().get_ref();
+        if received.is_ok() || !socket.is_blocked() {
+            return received;
+        }
+        let _ = timeout(PATIENCE, socket.changed(&self.strangers)).await;
+        self.receive_now_with_descriptors(take)
+    }
+
+    /// Reads at most `most` bytes into `buffer`, which is empty while there is nothing.
     pub(crate) async fn read_into(&self, buffer: &mut Vec<u8>, most: u64) -> io::Result<usize> {
         self.when_readable(|| {
             let len = self.unread().unwrap_or(0).clamp(1, most);
@@ -91,11 +105,12 @@ impl Accepted {
                 result => return result,
             }
             let watched = self.watched();
-            let mut guard = tokio::select! {
-                biased;
-                guard = watched.readable() => guard?,
-                () = watched.get_ref().changed(&self.strangers) => continue,
-            };
+            if watched.get_ref().is_blocked() {
+                // More bytes, or the end, would change nothing.
+                watched.get_ref().changed(&self.strangers).await;
+                continue;
+            }
+            let mut guard = watched.readable().await?;
             if let Ok(result) = guard.try_io(|_| read()) {
                 return result;
             }

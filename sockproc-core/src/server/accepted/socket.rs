@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use crate::server::budget::Taken;
 use crate::server::strangers::{MAX_FDS, Next, Received, Strangers, close_now, look, receive};
 
 /// The most bytes that are read together with descriptors where another thread does it.
@@ -15,6 +16,8 @@ const ELSEWHERE_LEN: usize = 4096;
 /// A socket, and what another thread has read from it.
 pub(super) struct Socket {
     fd: OwnedFd,
+    /// Behind `fd`, which is closed first, perhaps by another thread.
+    _permit: Option<OwnedSemaphorePermit>,
     state: Mutex<State>,
     /// Told when another thread has read.
     has_read: Notify,
@@ -29,16 +32,17 @@ enum State {
     /// Another thread receives them.
     Elsewhere,
     /// What that has read, and no one has taken yet.
-    Read(Vec<u8>, Vec<OwnedFd>, bool),
+    Read(Vec<u8>, Received),
     Failed(Errno),
     /// No one reads any more.
     Over,
 }
 
 impl Socket {
-    pub(super) fn new(fd: OwnedFd) -> Arc<Self> {
+    pub(super) fn new(fd: OwnedFd, permit: Option<OwnedSemaphorePermit>) -> Arc<Self> {
         Arc::new(Self {
             fd,
+            _permit: permit,
             state: Mutex::default(),
             has_read: Notify::new(),
         })
@@ -53,20 +57,12 @@ impl Socket {
     ) -> rustix::io::Result<Received> {
         let mut state = self.lock();
         match std::mem::take(&mut *state) {
-            State::Here | State::NoRoom | State::Over => {}
+            State::Here | State::NoRoom => {}
             State::Failed(errno) => return Err(errno),
-            State::Elsewhere => {
-                *state = State::Elsewhere;
+            State::Read(data, received) => return Ok(take(data, received, &mut state, buffer)),
+            before @ (State::Elsewhere | State::Over) => {
+                *state = before;
                 return Err(Errno::AGAIN);
-            }
-            State::Read(mut data, fds, is_cut) => {
-                let len = data.len().min(buffer.len());
-                buffer[..len].copy_from_slice(&data[..len]);
-                data.drain(..len);
-                if !data.is_empty() {
-                    *state = State::Read(data, Vec::new(), false);
-                }
-                return Ok(Received { len, fds, is_cut });
             }
         }
         if !strangers.are_too_many() {
@@ -76,52 +72,58 @@ impl Socket {
             Next::Bytes(0) => return Ok(Received::default()),
             // No more than that: what has come meanwhile may bring some.
             Next::Bytes(len) => return receive(&self.fd, &mut buffer[..len], 0),
-            Next::Descriptors if !strangers.is_room() => *state = State::NoRoom,
             Next::Descriptors => {
-                *state = State::Elsewhere;
-                self.receive_elsewhere(strangers, buffer.len());
+                let (socket, len) = (self.clone(), buffer.len().min(ELSEWHERE_LEN));
+                let receive = move |most, taken| socket.receive_here(len, most, taken);
+                *state = match strangers.receive_elsewhere(receive) {
+                    true => State::Elsewhere,
+                    false => State::NoRoom,
+                };
             }
         }
         Err(Errno::AGAIN)
     }
 
-    fn receive_elsewhere(self: &Arc<Self>, strangers: &Strangers, len: usize) {
-        let socket = self.clone();
-        strangers.receive_elsewhere(move |most| {
-            let mut buffer = vec![0; len.min(ELSEWHERE_LEN)];
-            let read = || receive(&socket.fd, &mut buffer, most);
-            let received = rustix::io::retry_on_intr(read);
-            let mut state = socket.lock();
-            if matches!(*state, State::Over) {
-                drop(state);
-                let fds = received.map(|received| received.fds).unwrap_or_default();
-                fds.into_iter().for_each(close_now);
-                return;
-            }
-            *state = match received {
-                Ok(Received { len, fds, is_cut }) => {
-                    buffer.truncate(len);
-                    State::Read(buffer, fds, is_cut)
-                }
-                Err(errno) => State::Failed(errno),
-            };
+    /// Reads on a thread that may wait, for who takes it later.
+    fn receive_here(&self, len: usize, most: usize, taken: Taken) {
+        let mut data = vec![0; len];
+        let read = || receive(&self.fd, &mut data, most);
+        let received = rustix::io::retry_on_intr(read);
+        let mut state = self.lock();
+        if matches!(*state, State::Over) {
             drop(state);
-            socket.has_read.notify_one();
-        });
+            let fds = received.map(|received| received.fds).unwrap_or_default();
+            fds.into_iter().for_each(close_now);
+            return;
+        }
+        *state = match received {
+            Ok(mut received) => {
+                data.truncate(received.len);
+                received.taken = Some(taken);
+                State::Read(data, received)
+            }
+            Err(errno) => State::Failed(errno),
+        };
+        drop(state);
+        self.has_read.notify_one();
     }
 
-    /// Resolves when a read that was not possible may be, although no more has come.
+    /// Whether what can be read does not depend on what comes: see [`changed`](Self::changed).
+    pub(super) fn is_blocked(&self) -> bool {
+        !matches!(*self.lock(), State::Here | State::Over)
+    }
+
+    /// Resolves when a read that [was blocked](Self::is_blocked) may be so no longer.
     pub(super) async fn changed(&self, strangers: &Strangers) {
         let is_elsewhere = match *self.lock() {
-            State::Here | State::Over => None,
-            State::NoRoom => Some(false),
-            State::Elsewhere => Some(true),
-            State::Read(..) | State::Failed(_) => return,
+            State::Elsewhere => true,
+            State::NoRoom => false,
+            // It has read meanwhile.
+            _ => return,
         };
         match is_elsewhere {
-            Some(true) => self.has_read.notified().await,
-            Some(false) => strangers.room().await,
-            None => std::future::pending().await,
+            true => self.has_read.notified().await,
+            false => strangers.room().await,
         }
     }
 
@@ -129,23 +131,33 @@ impl Socket {
     pub(super) fn unread(&self) -> Option<u64> {
         let taken = match &*self.lock() {
             State::Elsewhere => return None,
-            State::Read(data, ..) => data.len() as u64,
+            State::Read(data, _) => data.len() as u64,
             _ => 0,
         };
         Some(taken + rustix::io::ioctl_fionread(&self.fd).unwrap_or(0))
     }
 
     /// No one reads any more; what was read and not taken is returned.
-    pub(super) fn end(&self) -> Vec<OwnedFd> {
+    pub(super) fn end(&self) -> Received {
         match std::mem::replace(&mut *self.lock(), State::Over) {
-            State::Read(_, fds, _) => fds,
-            _ => Vec::new(),
+            State::Read(_, received) => received,
+            _ => Received::default(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The beginning of what was read, with all descriptors; the rest is `state`.
+fn take(data: Vec<u8>, received: Received, state: &mut State, buffer: &mut [u8]) -> Received {
+    let len = data.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&data[..len]);
+    if len < data.len() {
+        *state = State::Read(data[len..].to_vec(), Received::default());
+    }
+    Received { len, ..received }
 }
 
 impl AsFd for Socket {

@@ -19,7 +19,7 @@ use std::thread;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use eviction::Idle;
-pub(super) use numbers::Numbers;
+pub(super) use numbers::{Numbers, Taken};
 use requests::Requests;
 use rlimits::{open_fds, too_low};
 use starts::{SPAWN_FDS, SpawnPermit, Starts};

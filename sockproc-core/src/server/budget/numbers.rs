@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// As many may be taken of those that are set apart for the moment of a start.
+const SPARE: usize = 6;
+
 /// The free numbers of this process. Clones tell of the same ones.
 #[derive(Clone)]
 pub(crate) struct Numbers {
@@ -11,10 +14,14 @@ pub(crate) struct Numbers {
     /// What is passed to commands is not counted in `fds`.
     passed: Arc<Semaphore>,
     most_passed: usize,
+    spare: Arc<Semaphore>,
 }
 
 /// Some numbers that no one else is given until this is dropped.
-pub(crate) struct Taken(Option<OwnedSemaphorePermit>);
+pub(crate) struct Taken {
+    count: usize,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Numbers {
     /// To be called when nothing has been passed yet.
@@ -23,26 +30,56 @@ impl Numbers {
             fds: fds.clone(),
             passed: passed.clone(),
             most_passed: passed.available_permits(),
+            spare: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// How many there are at this moment.
     pub(crate) fn free(&self) -> usize {
-        let passed = self
-            .most_passed
-            .saturating_sub(self.passed.available_permits());
+        let passed = self.most_passed - self.passed.available_permits();
         self.fds.available_permits().saturating_sub(passed)
     }
 
-    /// Takes at most `most` of them, and leaves others as many; perhaps none.
-    pub(crate) fn take(&self, most: usize) -> Taken {
-        let count = u32::try_from((self.free() / 2).min(most)).unwrap_or(0);
-        Taken(self.fds.clone().try_acquire_many_owned(count).ok())
+    /// Whether some could be taken.
+    pub(crate) fn are_there(&self) -> bool {
+        self.free() / 2 > SPARE || self.spare.available_permits() > 0
+    }
+
+    /// Takes at most `most` of them, and leaves others as many. Where connections and runs have them all,
+    /// one at a time is given a few of those that are set apart.
+    pub(crate) fn take(&self, most: usize) -> Option<Taken> {
+        let count = (self.free() / 2).min(most);
+        let (numbers, count, permits) = match u32::try_from(count) {
+            Ok(permits) if count > SPARE => (&self.fds, count, permits),
+            _ => (&self.spare, SPARE, 1),
+        };
+        Some(Taken {
+            count,
+            _permit: numbers.clone().try_acquire_many_owned(permits).ok()?,
+        })
     }
 }
 
 impl Taken {
     pub(crate) fn count(&self) -> usize {
-        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_left_as_many_and_one_at_a_time_gets_some_where_there_are_none() {
+        let fds = Arc::new(Semaphore::new(41));
+        let numbers = Numbers::new(&fds, &Arc::new(Semaphore::new(16)));
+        let taken = [(); 4].map(|()| numbers.take(20));
+        let counts = [20, 10, SPARE].map(Some);
+        let count = |taken: &Option<Taken>| taken.as_ref().map(Taken::count);
+        assert_eq!(taken[..3].iter().map(count).collect::<Vec<_>>(), counts);
+        assert!(taken[3].is_none());
+        drop(taken);
+        assert_eq!(numbers.free(), 41);
     }
 }

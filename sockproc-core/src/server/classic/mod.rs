@@ -91,7 +91,7 @@ async fn listen(
             read = socket.receive(|data| session.receive_data(data)) => read,
             // What has come before that is still heard: it may be the rest of the request.
             () = idle.evicted_or_draining(common) => {
-                socket.receive_now(|data| session.receive_data(data))
+                socket.receive_last(|data| session.receive_data(data)).await
             }
         };
         match read {

@@ -26,7 +26,7 @@ pub(crate) struct Descriptors<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
     TooMany,
-    /// Some were lost on the way.
+    /// Some were lost on the way: the server had no numbers for them.
     Cut,
     NoRoom,
 }
@@ -54,7 +54,10 @@ impl<'a> Descriptors<'a> {
     pub(crate) fn take(&mut self, received: Received) {
         let fds = received.fds;
         if received.is_cut {
-            self.give_up(Flaw::Cut);
+            self.give_up(match fds.len() {
+                MAX_DESCRIPTORS.. => Flaw::TooMany,
+                _ => Flaw::Cut,
+            });
         }
         if fds.is_empty() {
             return;
@@ -88,7 +91,10 @@ impl<'a> Descriptors<'a> {
                 let message = "too many descriptors wait for the start of their commands";
                 return Err(Refusal::new(RefusalKind::Busy, message));
             }
-            Some(Flaw::Cut) => return bad("descriptors were lost on the way".to_owned()),
+            Some(Flaw::Cut) => {
+                let message = "the server has too few file descriptors left for those that came";
+                return Err(Refusal::new(RefusalKind::Busy, message));
+            }
             Some(Flaw::TooMany) => {
                 return bad(format!("more than {MAX_DESCRIPTORS} descriptors came"));
             }

@@ -4,6 +4,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
+use crate::server::budget::Taken;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 /// The most that the kernel passes with one message (`SCM_MAX_FD`).
@@ -18,12 +19,15 @@ pub(crate) struct Received {
     /// How many bytes.
     pub(crate) len: usize,
     pub(crate) fds: Vec<OwnedFd>,
-    /// Whether some descriptors were lost on the way: this process may have no more of them.
+    /// Whether some descriptors were lost on the way: there were not enough numbers for them.
     pub(crate) is_cut: bool,
+    /// The numbers of `fds`, if these are counted.
+    pub(in crate::server) taken: Option<Taken>,
 }
 
 /// What comes next in a unix socket.
 pub(crate) enum Next {
+    /// Some come with the next bytes, or with those behind them.
     Descriptors,
     /// So many bytes without any; 0 at the end.
     Bytes(usize),
@@ -55,6 +59,7 @@ pub(crate) fn receive(
         len: message.bytes,
         fds,
         is_cut: message.flags.contains(ReturnFlags::CTRUNC),
+        taken: None,
     })
 }
 

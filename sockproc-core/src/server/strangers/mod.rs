@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
-use super::budget::{Numbers, cores};
+use super::budget::{Numbers, Taken, cores};
 use crate::threads::Threads;
 use message::SPARE_FDS;
 
@@ -77,26 +77,38 @@ impl Strangers {
     /// Whether more descriptors may come: those of one client are not to use up those of the server.
     pub(crate) fn is_room(&self) -> bool {
         let most = MAX_WAITING.min(self.numbers.free() / 4);
-        self.waiting.load(Relaxed) <= most && self.pauses.load(Relaxed) == 0
+        self.waiting.load(Relaxed) <= most
+            && self.pauses.load(Relaxed) == 0
+            && self.numbers.are_there()
     }
 
-    /// Resolves when more descriptors may come.
+    /// Resolves when more descriptors may come, and not at once.
     pub(crate) async fn room(&self) {
-        const PAUSE: Duration = Duration::from_millis(1);
-        while !self.is_room() {
-            tokio::time::sleep(PAUSE).await;
+        // Many may wait for long, as for a dead mount.
+        const LONGEST: Duration = Duration::from_millis(64);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            tokio::time::sleep(pause).await;
+            if self.is_room() {
+                return;
+            }
+            pause = LONGEST.min(pause * 2);
         }
     }
 
-    /// Has a thread do what may last for as long as a close may. `receive` is told how many descriptors it
-    /// may receive.
-    pub(crate) fn receive_elsewhere(&self, receive: impl FnOnce(usize) + Send + 'static) {
-        let numbers = self.numbers.clone();
-        let receive = move || {
-            let taken = numbers.take(FEW_FDS);
-            receive(taken.count().saturating_sub(SPARE_FDS));
+    /// Has a thread receive descriptors where numbers are short; `receive` is told how many, and what it
+    /// is given belongs to those. False if none may come now.
+    pub(crate) fn receive_elsewhere(
+        &self,
+        receive: impl FnOnce(usize, Taken) + Send + 'static,
+    ) -> bool {
+        let taken = self.is_room().then(|| self.numbers.take(FEW_FDS));
+        let Some(taken) = taken.flatten() else {
+            return false;
         };
-        self.threads.run(receive, drop);
+        let most = taken.count().saturating_sub(SPARE_FDS);
+        self.threads.run(move || receive(most, taken), drop);
+        true
     }
 
     /// Keeps more descriptors from coming: there are too few for what the server itself has to do.
@@ -122,8 +134,16 @@ impl Strangers {
     }
 
     /// Closes a unix socket to which no more can come, and the descriptors that wait in it, on threads of
-    /// their own.
+    /// their own if there are any.
     pub(crate) fn close_unread(&self, socket: impl AsFd + Send + 'static) {
+        let mut buffer = [0; 4096];
+        loop {
+            match look(&socket, &mut buffer) {
+                Ok(Next::Bytes(1..)) => drop(receive(&socket, &mut buffer, 0)),
+                Ok(Next::Descriptors) => break,
+                Ok(Next::Bytes(0)) | Err(_) => return,
+            }
+        }
         self.waiting.fetch_add(1, Relaxed);
         let strangers = self.clone();
         let close = move || {

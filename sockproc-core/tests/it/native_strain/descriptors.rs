@@ -10,7 +10,7 @@ use sockproc_core::proto::opening::{GREETING, OPENING};
 
 use super::bystanders::Bystanders;
 use super::wire::*;
-use crate::support::{Connection, MAX_FDS, TestServer, Transport, poll_until};
+use crate::support::{Connection, MAX_FDS, Reply, TestServer, Transport, poll_until};
 
 /// Records, and how many descriptors come with them.
 const MISCOUNTED: &[(&str, usize)] = &[
@@ -131,7 +131,7 @@ fn descriptors_of_requests_that_wait_leave_a_server_with_few_of_them_alive() {
         })
         .collect();
     for _ in 0..10 {
-        assert_eq!(server.run("echo hi").out(), "hi\n");
+        assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
     }
     let run = "line=echo hi|";
     let heard = Heard::parse(&server.exchange(ask(run)));

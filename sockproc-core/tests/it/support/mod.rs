@@ -18,8 +18,8 @@ pub(crate) use daemon::{Daemon, Doomed, finish, is_alive, send_signal};
 pub(crate) use frozen::FrozenDisk;
 pub(crate) use hung_mount::HungMount;
 pub(crate) use procfs::{
-    blocked_signals, descendants, fd_count, marked, memory_kib, session_of, sockets, state_of,
-    unix_sockets,
+    blocked_signals, cpu_time, descendants, fd_count, marked, memory_kib, session_of, sockets,
+    state_of, unix_sockets,
 };
 pub(crate) use reply::Reply;
 pub(crate) use server::{Setup, TestServer, request};

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// How many descriptors `pid` has open.
 pub(crate) fn fd_count(pid: u32) -> usize {
@@ -89,13 +90,20 @@ pub(crate) fn state_of(pid: u32) -> Option<char> {
 
 /// The session that `pid` is in.
 pub(crate) fn session_of(pid: u32) -> Option<u32> {
+    field(pid, 3)?.try_into().ok()
+}
+
+/// How long the processors have worked for `pid`, which is there, to 10 ms.
+pub(crate) fn cpu_time(pid: u32) -> Duration {
+    let [user, system] = [11, 12].map(|nth| field(pid, nth).unwrap());
+    Duration::from_millis(10 * (user + system))
+}
+
+/// A figure of `/proc/PID/stat`, counted from the state on.
+fn field(pid: u32, nth: usize) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(3)?
-        .parse()
-        .ok()
+    let fields = stat.rsplit_once(')')?.1;
+    fields.split_whitespace().nth(nth)?.parse().ok()
 }
 
 /// Every process that descends from `pid`, itself excluded, zombies included.

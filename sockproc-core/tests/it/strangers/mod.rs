@@ -1,5 +1,7 @@
 //! Clients that send descriptors no one asked for.
 
+mod few_numbers;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -92,33 +94,6 @@ fn a_lingering_socket_on_a_connection_that_is_not_accepted_does_not_keep_a_serve
 }
 
 #[test]
-fn a_lingering_socket_among_more_than_there_are_numbers_for_holds_up_no_other() {
-    let server = Transport::Unix.setup().shell("ulimit -n 64").start();
-    let before = server.settled_fd_count();
-    let mut lingering = Lingering::new();
-    let null = File::open("/dev/null").unwrap();
-    let mut clients = Vec::new();
-    for begin in ["ec", "cat\r\n5\r\nab", "#sockproc/2\r\n0\r\n\x01"] {
-        for _ in 0..3 {
-            let [read, unread] = [(); 2].map(|()| server.connect());
-            while_stopped(&server, || {
-                for client in [&read, &unread] {
-                    let socket = lingering.socket();
-                    let mut fds = vec![null.as_fd(); MAX_FDS - 1];
-                    fds.push(socket.as_fd());
-                    client.send_with_fds(begin.as_bytes(), &fds);
-                }
-                drop(unread);
-            });
-            clients.push(read);
-            answers_at_once(&server);
-        }
-    }
-    drop((clients, lingering));
-    poll_until(|| server.fd_count() == before);
-}
-
-#[test]
 fn descriptors_whose_closing_hangs_hold_up_only_who_sends_some() {
     let server = Transport::Unix.server();
     let before = server.settled_fd_count();
@@ -162,30 +137,6 @@ fn descriptors_whose_closing_hangs_hold_up_only_who_sends_some() {
 }
 
 #[test]
-fn a_command_gets_its_descriptors_where_numbers_are_short() {
-    let server = Transport::Unix.setup().shell("ulimit -n 64").start();
-    let before = server.settled_fd_count();
-    let null = File::open("/dev/null").unwrap();
-    let fds = [null.as_fd(); 16];
-    for descriptors in [1, 3, 16] {
-        let mut request = line("exec wc -c");
-        request.fds = (10..10 + descriptors).collect();
-        let fds = &fds[..descriptors as usize];
-        let mut client = Client::ask_with(&server, &request, fds);
-        // Bytes beside descriptors that no one asked for are the command's.
-        for _ in 0..10 {
-            let [header, data] = client.session.send_stdin("x".repeat(1000).into()).unwrap();
-            client.connection.send_with_fds(&header, fds);
-            client.connection.send_with_fds(&data, fds);
-        }
-        client.end_stdin();
-        let told = client.finish();
-        assert_eq!((told.code(), told.out().trim()), (0, "10000"));
-    }
-    poll_until(|| server.fd_count() == before);
-}
-
-#[test]
 fn a_request_that_brings_descriptors_is_answered_and_they_are_closed() {
     let server = Transport::Unix.server();
     let before = server.settled_fd_count();
@@ -198,23 +149,6 @@ fn a_request_that_brings_descriptors_is_answered_and_they_are_closed() {
         assert_eq!(client.read_last_reply(), Reply::new(0, "abc4\n", ""));
     }
     poll_until(|| server.fd_count() == before);
-}
-
-#[test]
-fn a_flood_of_descriptors_leaves_a_server_with_few_of_them_alive() {
-    let server = Transport::Unix.setup().shell("ulimit -n 64").start();
-    let file = File::open("/dev/null").unwrap();
-    let fds = vec![file.as_fd(); MAX_FDS];
-    let flood = |server: &TestServer| {
-        let client = server.connect();
-        client.send_with_fds(b"sleep 1000", &fds);
-        client
-    };
-    let _clients: Vec<_> = (0..20).map(|_| flood(&server)).collect();
-    for _ in 0..10 {
-        drop(flood(&server));
-        assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
-    }
 }
 
 /// What is closed in here is the server's alone when it goes on.

@@ -11,6 +11,7 @@ use rustix::net::{SocketFlags, accept_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::accepted::Transport;
@@ -62,7 +63,7 @@ impl Common {
                 match accept(&listening) {
                     Ok(socket) => self.clone().start(socket, transport, permit, &running),
                     Err(Errno::AGAIN) => ready.clear_ready(),
-                    Err(error) => endure(error).await,
+                    Err(error) => self.endure(error).await,
                 }
             }
         };
@@ -72,7 +73,7 @@ impl Common {
         };
         // Then no more can come, but who has connected before is served.
         let removed = tokio::task::spawn_blocking(|| drop(file));
-        let _ = tokio::time::timeout(REMOVAL, removed).await;
+        let _ = timeout(REMOVAL, removed).await;
         for _ in 0..BACKLOG {
             let Some(permit) = self.budget.try_connection() else {
                 break;
@@ -83,6 +84,20 @@ impl Common {
             self.clone().start(socket, transport, permit, &running);
         }
         result
+    }
+
+    /// Outlives a moment in which the kernel has no descriptor or no memory for a connection (accept(2)).
+    async fn endure(&self, error: Errno) {
+        const PAUSE: Duration = Duration::from_millis(20);
+        if error == Errno::CONNABORTED {
+            return;
+        }
+        warn!(%error, "cannot accept");
+        match error {
+            // Descriptors whose closing hangs are in no budget.
+            Errno::MFILE => drop(timeout(PAUSE, self.budget.evict_idle()).await),
+            _ => sleep(PAUSE).await,
+        }
     }
 
     /// Serves a connection beside all others.
@@ -113,7 +128,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         if self.transport == Transport::Unix {
             let fds = self.watched.take().into_iter().map(AsyncFd::into_inner);
-            self.strangers.close(fds.collect());
+            self.strangers.close(fds.collect(), ());
         }
     }
 }
@@ -128,13 +143,4 @@ fn accept(listener: &Listening) -> Result<OwnedFd, Errno> {
     rustix::io::retry_on_intr(|| {
         accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
     })
-}
-
-/// Outlives a moment in which the kernel has no descriptor or no memory for a connection (accept(2)).
-async fn endure(error: Errno) {
-    const PAUSE: Duration = Duration::from_millis(20);
-    if error != Errno::CONNABORTED {
-        warn!(%error, "cannot accept");
-        tokio::time::sleep(PAUSE).await;
-    }
 }

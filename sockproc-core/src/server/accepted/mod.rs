@@ -147,9 +147,11 @@ fn close(socket: Arc<Socket>, transport: Transport, strangers: &Strangers) {
     if transport == Transport::Unix {
         // After this no more can come.
         let _ = shutdown(&socket, Shutdown::Both);
-        let received = socket.end();
-        strangers.close(received.fds);
-        if socket.unread() != Some(0) {
+        let (received, is_elsewhere) = socket.end();
+        strangers.close_received(received);
+        if is_elsewhere {
+            strangers.close_elsewhere(socket);
+        } else if socket.unread() != Some(0) {
             strangers.close_unread(socket);
         }
     }

@@ -24,8 +24,9 @@ impl Accepted {
     /// are closed.
     pub(crate) async fn receive(&self, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
         let received = self.receive_with_descriptors(|data| take(data)).await?;
-        self.strangers.close(received.fds);
-        Ok(received.len)
+        let len = received.len;
+        self.strangers.close_received(received);
+        Ok(len)
     }
 
     /// As [`receive`](Self::receive); returns the descriptors, too.
@@ -41,8 +42,9 @@ impl Accepted {
     /// As [`receive`](Self::receive), for who has to give way: fails with `WouldBlock` if nothing has come.
     pub(crate) async fn receive_last(&self, take: impl FnMut(&[u8])) -> io::Result<usize> {
         let received = self.receive_last_with_descriptors(take).await?;
-        self.strangers.close(received.fds);
-        Ok(received.len)
+        let len = received.len;
+        self.strangers.close_received(received);
+        Ok(len)
     }
 
     /// As [`receive_with_descriptors`](Self::receive_with_descriptors), and fails with `WouldBlock` instead of
@@ -61,13 +63,16 @@ impl Accepted {
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<Received> {
         const PATIENCE: Duration = Duration::from_millis(100);
-        let received = self.receive_now_with_descriptors(&mut take);
         let socket = self.watched().get_ref();
-        if received.is_ok() || !socket.is_blocked() {
-            return received;
-        }
-        let _ = timeout(PATIENCE, socket.changed(&self.strangers)).await;
-        self.receive_now_with_descriptors(take)
+        let mut received = self.receive_now_with_descriptors(&mut take);
+        let again = async {
+            while received.is_err() && socket.is_blocked() {
+                socket.changed(&self.strangers).await;
+                received = self.receive_now_with_descriptors(&mut take);
+            }
+        };
+        let _ = timeout(PATIENCE, again).await;
+        received
     }
 
     /// Reads at most `most` bytes into `buffer`, which is empty while there is nothing.
@@ -136,8 +141,9 @@ impl Accepted {
     /// Reads what is there now, or fails with `WouldBlock`.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = self.try_receive(buffer)?;
-        self.strangers.close(received.fds);
-        Ok(received.len)
+        let len = received.len;
+        self.strangers.close_received(received);
+        Ok(len)
     }
 
     fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {

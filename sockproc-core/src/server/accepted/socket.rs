@@ -137,11 +137,12 @@ impl Socket {
         Some(taken + rustix::io::ioctl_fionread(&self.fd).unwrap_or(0))
     }
 
-    /// No one reads any more; what was read and not taken is returned.
-    pub(super) fn end(&self) -> Received {
+    /// No one reads any more. Returns what was read and not taken, and whether another thread still reads.
+    pub(super) fn end(&self) -> (Received, bool) {
         match std::mem::replace(&mut *self.lock(), State::Over) {
-            State::Read(_, received) => received,
-            _ => Received::default(),
+            State::Read(_, received) => (received, false),
+            State::Elsewhere => (Received::default(), true),
+            _ => (Received::default(), false),
         }
     }
 

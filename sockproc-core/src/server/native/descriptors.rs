@@ -1,6 +1,7 @@
 //! The descriptors that a client passes to its command (`SCM_RIGHTS`, unix(7)). No call looks at one of
 //! them; each is closed on a thread of its own as soon as the command has it or was refused.
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::proto::native::MAX_DESCRIPTORS;
 use crate::proto::{Refusal, RefusalKind, Request};
 use crate::server::Common;
 use crate::server::accepted::Accepted;
+use crate::server::budget::Taken;
 use crate::server::strangers::{Received, Strangers};
 
 /// Descriptors that have come with a request. Dropped, they are closed.
@@ -19,6 +21,8 @@ pub(crate) struct Descriptors<'a> {
     strangers: Strangers,
     fds: Vec<OwnedFd>,
     permits: Vec<OwnedSemaphorePermit>,
+    /// Their numbers, as far as these are counted.
+    taken: Vec<Taken>,
     flaw: Option<Flaw>,
 }
 
@@ -36,7 +40,8 @@ struct Handed {
     /// Taken out only when this is dropped.
     fd: Option<OwnedFd>,
     strangers: Strangers,
-    _permit: Arc<Vec<OwnedSemaphorePermit>>,
+    taken: Arc<Vec<Taken>>,
+    _permits: Arc<Vec<OwnedSemaphorePermit>>,
 }
 
 impl<'a> Descriptors<'a> {
@@ -46,32 +51,34 @@ impl<'a> Descriptors<'a> {
             strangers: socket.strangers().clone(),
             fds: Vec::new(),
             permits: Vec::new(),
+            taken: Vec::new(),
             flaw: None,
         }
     }
 
     /// Takes in what one read has brought.
     pub(crate) fn take(&mut self, received: Received) {
-        let fds = received.fds;
+        let count = received.fds.len();
         if received.is_cut {
-            self.give_up(match fds.len() {
+            self.give_up(match count {
                 MAX_DESCRIPTORS.. => Flaw::TooMany,
                 _ => Flaw::Cut,
             });
         }
-        if fds.is_empty() {
+        if count == 0 {
             return;
         }
-        if self.fds.len() + fds.len() > MAX_DESCRIPTORS {
+        if self.fds.len() + count > MAX_DESCRIPTORS {
             self.give_up(Flaw::TooMany);
         }
-        match (self.flaw, self.common.budget.passed(fds.len())) {
+        match (self.flaw, self.common.budget.passed(count)) {
             (None, Some(permit)) => {
-                self.fds.extend(fds);
+                self.fds.extend(received.fds);
+                self.taken.extend(received.taken);
                 self.permits.push(permit);
             }
             (_, room) => {
-                self.strangers.close(fds);
+                self.strangers.close_received(received);
                 if room.is_none() {
                     self.give_up(Flaw::NoRoom);
                 }
@@ -103,14 +110,16 @@ impl<'a> Descriptors<'a> {
             }
             None => {}
         }
-        let permit = Arc::new(std::mem::take(&mut self.permits));
-        let fds = std::mem::take(&mut self.fds).into_iter();
+        let permits = Arc::new(mem::take(&mut self.permits));
+        let taken = Arc::new(mem::take(&mut self.taken));
+        let fds = mem::take(&mut self.fds).into_iter();
         Ok(fds
             .map(|fd| -> Passed {
                 Box::new(Handed {
                     fd: Some(fd),
                     strangers: self.strangers.clone(),
-                    _permit: permit.clone(),
+                    taken: taken.clone(),
+                    _permits: permits.clone(),
                 })
             })
             .collect())
@@ -119,14 +128,19 @@ impl<'a> Descriptors<'a> {
     /// Closes all that came; the first flaw counts.
     fn give_up(&mut self, flaw: Flaw) {
         self.flaw.get_or_insert(flaw);
-        self.strangers.close(std::mem::take(&mut self.fds));
+        self.close_all();
         self.permits.clear();
+    }
+
+    fn close_all(&mut self) {
+        let (fds, taken) = (mem::take(&mut self.fds), mem::take(&mut self.taken));
+        self.strangers.close(fds, taken);
     }
 }
 
 impl Drop for Descriptors<'_> {
     fn drop(&mut self) {
-        self.strangers.close(std::mem::take(&mut self.fds));
+        self.close_all();
     }
 }
 
@@ -138,6 +152,7 @@ impl AsFd for Handed {
 
 impl Drop for Handed {
     fn drop(&mut self) {
-        self.strangers.close(Vec::from_iter(self.fd.take()));
+        let fd = Vec::from_iter(self.fd.take());
+        self.strangers.close(fd, self.taken.clone());
     }
 }

@@ -37,13 +37,22 @@ pub(crate) struct Strangers {
     /// As many as all that read and close may receive at the same time.
     enough: usize,
     waiting: Arc<AtomicUsize>,
+    /// How many receive elsewhere, or wait for that.
+    receiving: Arc<AtomicUsize>,
     pauses: Arc<AtomicUsize>,
 }
 
-/// As long as this lives, no descriptors are received.
-pub(crate) struct Pause(Arc<AtomicUsize>);
+/// One of those that are counted, until dropped.
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
-impl Drop for Pause {
+impl Counted {
+    fn one(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -60,6 +69,7 @@ impl Strangers {
             numbers,
             enough: MAX_FDS * (cores() + MAX_CLOSES + 1),
             waiting: Arc::default(),
+            receiving: Arc::default(),
             pauses: Arc::default(),
         })
     }
@@ -78,6 +88,7 @@ impl Strangers {
     pub(crate) fn is_room(&self) -> bool {
         let most = MAX_WAITING.min(self.numbers.free() / 4);
         self.waiting.load(Relaxed) <= most
+            && self.receiving.load(Relaxed) < MAX_CLOSES
             && self.pauses.load(Relaxed) == 0
             && self.numbers.are_there()
     }
@@ -107,18 +118,28 @@ impl Strangers {
             return false;
         };
         let most = taken.count().saturating_sub(SPARE_FDS);
-        self.threads.run(move || receive(most, taken), drop);
+        let counted = Counted::one(&self.receiving);
+        let receive = move || {
+            receive(most, taken);
+            drop(counted);
+        };
+        self.threads.run(receive, drop);
         true
     }
 
-    /// Keeps more descriptors from coming: there are too few for what the server itself has to do.
-    pub(crate) fn pause(&self) -> Pause {
-        self.pauses.fetch_add(1, Relaxed);
-        Pause(self.pauses.clone())
+    /// Keeps more descriptors from coming for as long as the result lives: there are too few for what the
+    /// server itself has to do.
+    pub(crate) fn pause(&self) -> Counted {
+        Counted::one(&self.pauses)
     }
 
-    /// Closes descriptors on threads of their own.
-    pub(crate) fn close(&self, fds: Vec<OwnedFd>) {
+    /// Closes what one read has brought.
+    pub(crate) fn close_received(&self, received: Received) {
+        self.close(received.fds, received.taken);
+    }
+
+    /// Closes descriptors on threads of their own, and then drops what their numbers belong to.
+    pub(crate) fn close(&self, fds: Vec<OwnedFd>, taken: impl Send + 'static) {
         if fds.is_empty() {
             return;
         }
@@ -129,23 +150,27 @@ impl Strangers {
                 close_now(fd);
                 waiting.fetch_sub(1, Relaxed);
             }
+            drop(taken);
         };
         self.threads.run(close, drop);
     }
 
-    /// Closes a unix socket to which no more can come, and the descriptors that wait in it, on threads of
-    /// their own if there are any.
+    /// Closes a unix socket to which no more can come, and the descriptors that wait in it; these on threads
+    /// of their own.
     pub(crate) fn close_unread(&self, socket: impl AsFd + Send + 'static) {
         let mut buffer = [0; 4096];
         loop {
             match look(&socket, &mut buffer) {
                 Ok(Next::Bytes(1..)) => drop(receive(&socket, &mut buffer, 0)),
-                Ok(Next::Descriptors) => break,
+                Ok(Next::Descriptors) => return self.close_elsewhere(socket),
                 Ok(Next::Bytes(0)) | Err(_) => return,
             }
         }
-        self.waiting.fetch_add(1, Relaxed);
-        let strangers = self.clone();
+    }
+
+    /// As [`close_unread`](Self::close_unread), and nothing is read here: another thread may do that.
+    pub(crate) fn close_elsewhere(&self, socket: impl AsFd + Send + 'static) {
+        let (strangers, counted) = (self.clone(), Counted::one(&self.waiting));
         let close = move || {
             // Where numbers are short, closing the socket has to do: the kernel then waits for each of
             // those that linger.
@@ -155,8 +180,7 @@ impl Strangers {
             {
                 received.fds.into_iter().for_each(close_now);
             }
-            drop(socket);
-            strangers.waiting.fetch_sub(1, Relaxed);
+            drop((socket, counted));
         };
         self.threads.run(close, drop);
     }

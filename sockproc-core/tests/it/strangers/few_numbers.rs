@@ -40,6 +40,26 @@ fn a_lingering_socket_among_more_than_there_are_numbers_for_holds_up_no_other() 
 }
 
 #[test]
+fn idle_connections_give_way_where_descriptors_whose_closing_hangs_have_the_numbers() {
+    let server = Transport::Unix.setup().shell("ulimit -n 64").start();
+    let before = server.settled_fd_count();
+    let mut lingering = Lingering::new();
+    let client = server.connect();
+    while_stopped(&server, || {
+        let sockets: Vec<_> = (0..20).map(|_| lingering.in_a_socket()).collect();
+        let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+        client.send_with_fds(b"ec", &fds);
+    });
+    poll_until(|| server.fd_count() > before + 10);
+    let _idle: Vec<_> = (0..60).map(|_| server.send("ec")).collect();
+    for _ in 0..10 {
+        answers_at_once(&server);
+    }
+    drop((client, lingering));
+    poll_until(|| server.connections() < 40);
+}
+
+#[test]
 fn a_client_that_has_ended_its_request_takes_no_time_while_its_descriptors_wait() {
     let mut server = Transport::Unix.setup().shell("ulimit -n 64").start();
     let mut lingering = Lingering::new();

@@ -107,10 +107,7 @@ fn descriptors_whose_closing_hangs_hold_up_only_who_sends_some() {
     };
     while_stopped(&server, || {
         for _ in 0..40 {
-            // What waits unread in a socket is closed with it, and lingers.
-            let (outer, inner) = UnixStream::pair().unwrap();
-            Connection::new(outer).send_with_fds(b"x", &[lingering.socket().as_fd()]);
-            send(&[inner.as_fd()]);
+            send(&[lingering.in_a_socket().as_fd()]);
         }
     });
     for _ in 0..4 {
@@ -190,5 +187,12 @@ impl Lingering {
         socket.set_nonblocking(false).unwrap();
         set_socket_linger(&socket, Some(LINGER)).unwrap();
         socket
+    }
+
+    /// A socket in which one waits unread: it is closed with that, and lingers.
+    fn in_a_socket(&mut self) -> UnixStream {
+        let (outer, inner) = UnixStream::pair().unwrap();
+        Connection::new(outer).send_with_fds(b"x", &[self.socket().as_fd()]);
+        inner
     }
 }

@@ -126,6 +126,7 @@ fn descriptors_whose_closing_hangs_hold_up_only_who_sends_some() {
     assert_eq!(early, Err(Errno::AGAIN), "its descriptor waits");
     drop(lingering);
     assert_eq!(sender.finish().code(), 0);
+    rustix::io::ioctl_fionbio(&read, false).unwrap();
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).unwrap();
     assert_eq!(text, "there\n");

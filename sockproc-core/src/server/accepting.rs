@@ -94,7 +94,7 @@ impl Common {
         }
         warn!(%error, "cannot accept");
         match error {
-            // Descriptors whose closing hangs are in no budget.
+            // Not all descriptors that are being closed are in the budget.
             Errno::MFILE => drop(timeout(PAUSE, self.budget.evict_idle()).await),
             _ => sleep(PAUSE).await,
         }

@@ -62,7 +62,7 @@ impl Accepted {
         &self,
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<Received> {
-        const PATIENCE: Duration = Duration::from_millis(100);
+        const PATIENCE: Duration = Duration::from_secs(1);
         let socket = self.watched().get_ref();
         let mut received = self.receive_now_with_descriptors(&mut take);
         let again = async {

@@ -188,13 +188,6 @@ fn a_signal_at_the_first_moment_of_the_socket_removes_it() {
     }
 }
 
-/// The server has got the signal and accepts no more connections.
-#[track_caller]
-fn told_to_end(server: &TestServer) {
-    server.signal(Signal::TERM);
-    poll_until(|| server.address.connect().is_err());
-}
-
 #[test]
 fn a_second_signal_ends_commands_at_once_while_the_name_of_the_socket_is_locked() {
     let mut server = Transport::Unix.setup().serve::<&str>([]).start();
@@ -218,4 +211,11 @@ fn a_second_signal_ends_commands_at_once_while_the_name_of_the_socket_is_locked(
     assert!(took < Duration::from_secs(4), "{took:?}");
     drop(lock);
     server.wait();
+}
+
+/// The server has got the signal and accepts no more connections.
+#[track_caller]
+fn told_to_end(server: &TestServer) {
+    server.signal(Signal::TERM);
+    poll_until(|| server.address.connect().is_err());
 }

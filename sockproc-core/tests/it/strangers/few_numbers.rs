@@ -2,15 +2,14 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use sockproc_core::proto::opening::OPENING;
 
 use super::{LINGER, Lingering, answers_at_once, while_stopped};
 use crate::native::client::{Client, line};
-use crate::support::{MAX_FDS, Reply, TestServer, Transport, cpu_time, poll_until};
+use crate::support::{MAX_FDS, Reply, TestServer, Transport, cpu_time, poll_until, settled};
 
 #[test]
 fn a_lingering_socket_among_more_than_there_are_numbers_for_holds_up_no_other() {
@@ -76,11 +75,9 @@ fn a_client_that_has_ended_its_request_takes_no_time_while_its_descriptors_wait(
         }
     });
     answers_at_once(&server);
-    let before = cpu_time(server.pid());
-    thread::sleep(Duration::from_secs(1));
-    let took = cpu_time(server.pid()) - before;
-    assert!(took < Duration::from_millis(200), "{took:?}");
     let begin = Instant::now();
+    // A spinning thread never lets it stand still for so long.
+    settled(30, || cpu_time(server.pid()));
     server.signal(Signal::TERM);
     server.wait();
     assert!(begin.elapsed() < LINGER / 2, "{:?}", begin.elapsed());
@@ -140,7 +137,7 @@ fn a_flood_of_descriptors_leaves_a_server_with_few_of_them_alive() {
         client
     };
     let _clients: Vec<_> = (0..20).map(|_| flood(&server)).collect();
-    for _ in 0..10 {
+    for _ in 0..50 {
         drop(flood(&server));
         assert_eq!(server.run("echo hi"), Reply::new(0, "hi\n", ""));
     }

@@ -112,7 +112,7 @@ impl Server {
 
     /// Serves until `stop` resolves, then drains: closes idle connections, removes the sockets, and
     /// returns when the last running command has been answered. A client that reads nothing of its reply
-    /// for 5 s meanwhile is left.
+    /// for 5 s meanwhile is left, and so is a socket's name whose removal takes longer than 6 s.
     ///
     /// When `stop_now` resolves meanwhile, or after [`Config::drain_timeout`], what still runs is ended.
     /// A server without such a timeout lets commands run on; `stop_now` then only ends the connections

@@ -24,9 +24,7 @@ impl Accepted {
     /// are closed.
     pub(crate) async fn receive(&self, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
         let received = self.receive_with_descriptors(|data| take(data)).await?;
-        let len = received.len;
-        self.strangers.close_received(received);
-        Ok(len)
+        Ok(self.strangers.close_received(received))
     }
 
     /// As [`receive`](Self::receive); returns the descriptors, too.
@@ -42,9 +40,7 @@ impl Accepted {
     /// As [`receive`](Self::receive), for who has to give way: fails with `WouldBlock` if nothing has come.
     pub(crate) async fn receive_last(&self, take: impl FnMut(&[u8])) -> io::Result<usize> {
         let received = self.receive_last_with_descriptors(take).await?;
-        let len = received.len;
-        self.strangers.close_received(received);
-        Ok(len)
+        Ok(self.strangers.close_received(received))
     }
 
     /// As [`receive_with_descriptors`](Self::receive_with_descriptors), and fails with `WouldBlock` instead of
@@ -141,9 +137,7 @@ impl Accepted {
     /// Reads what is there now, or fails with `WouldBlock`.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = self.try_receive(buffer)?;
-        let len = received.len;
-        self.strangers.close_received(received);
-        Ok(len)
+        Ok(self.strangers.close_received(received))
     }
 
     fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {

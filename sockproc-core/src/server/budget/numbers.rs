@@ -49,9 +49,9 @@ impl Numbers {
     /// one at a time is given a few of those that are set apart.
     pub(crate) fn take(&self, most: usize) -> Option<Taken> {
         let count = (self.free() / 2).min(most);
-        let (numbers, count, permits) = match u32::try_from(count) {
-            Ok(permits) if count > SPARE => (&self.fds, count, permits),
-            _ => (&self.spare, SPARE, 1),
+        let (numbers, count, permits) = match count > SPARE {
+            true => (&self.fds, count, u32::try_from(count).ok()?),
+            false => (&self.spare, SPARE, 1),
         };
         Some(Taken {
             count,

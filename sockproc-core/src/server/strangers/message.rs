@@ -4,8 +4,9 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::server::budget::Taken;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+
+use crate::server::budget::Taken;
 
 /// The most that the kernel passes with one message (`SCM_MAX_FD`).
 pub(in crate::server) const MAX_FDS: usize = 253;

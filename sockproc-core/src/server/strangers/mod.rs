@@ -133,9 +133,10 @@ impl Strangers {
         Counted::one(&self.pauses)
     }
 
-    /// Closes what one read has brought.
-    pub(crate) fn close_received(&self, received: Received) {
+    /// Closes the descriptors that one read has brought; returns how many bytes it has.
+    pub(crate) fn close_received(&self, received: Received) -> usize {
         self.close(received.fds, received.taken);
+        received.len
     }
 
     /// Closes descriptors on threads of their own, and then drops what their numbers belong to.
